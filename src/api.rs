@@ -1,0 +1,8 @@
+//! The contract that every role shares: the custom resource, its conditions and labels, and the
+//! message that a Job carries. Pure types; nothing here talks to anything.
+
+pub mod condition;
+pub mod image_batch;
+pub mod labels;
+pub mod progress;
+pub mod stage;

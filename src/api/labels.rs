@@ -1,0 +1,35 @@
+//! Labels, field managers and names of everything the operator creates in the API server.
+
+use std::collections::BTreeMap;
+
+/// Label that every Job and pod of a batch carries: the batch's uid.
+pub const BATCH_UID: &str = "imagebatch.io/batch-uid";
+/// Label with the batch's name, for people and `kubectl logs -l`.
+pub const BATCH_NAME: &str = "imagebatch.io/batch-name";
+/// Label with the stage that a Job or pod runs.
+pub const STAGE: &str = "imagebatch.io/stage";
+/// Annotation of an uploaded batch: who asked for it.
+pub const OWNER: &str = "imagebatch.io/owner";
+
+/// Keeps an ImageBatch until what it stored is kept or deleted as its policy says.
+pub const FINALIZER: &str = "imagebatch.io/cleanup";
+/// Field manager of the controller; the gateway has its own.
+pub const CONTROLLER: &str = "imagebatch-controller";
+/// ServiceAccount and Secret of the pods, made by the chart in each enabled namespace.
+pub const WORKER: &str = "imagebatch-worker";
+
+/// Returns the labels of a batch's Jobs and pods.
+#[must_use]
+pub fn for_batch(uid: &str, name: &str, stage: &str) -> BTreeMap<String, String> {
+    [
+        ("app.kubernetes.io/name", "imagebatch"),
+        ("app.kubernetes.io/component", "compressor"),
+        ("app.kubernetes.io/managed-by", CONTROLLER),
+        (BATCH_UID, uid),
+        (BATCH_NAME, name),
+        (STAGE, stage),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .collect()
+}

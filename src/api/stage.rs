@@ -1,0 +1,80 @@
+//! The stages of a batch, and the message that a stage's Job carries to its pods.
+//!
+//! The pods have no Kubernetes credentials: everything they need to know of the batch is in this
+//! message, which the controller writes and the compressor reads.
+
+use serde::{Deserialize, Serialize};
+
+use super::image_batch::{Compression, Source};
+
+/// Environment variable of the pods that holds a [`StageInput`] as JSON.
+pub const STAGE_INPUT_ENV: &str = "IMAGEBATCH_STAGE_INPUT";
+/// Folder where a `configMapKeyRef` source is mounted.
+pub const SOURCE_MOUNT: &str = "/etc/imagebatch/source";
+/// A batch of at most this many images runs all stages in one pod: one pod start, not three.
+pub const FUSED_MAX_IMAGES: i64 = 300;
+/// The same for a CSV whose images are not counted yet.
+pub const FUSED_MAX_BYTES: usize = 32 * 1024;
+
+/// One step of a batch, run by one Job.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// All stages in one pod, for small batches.
+    Run,
+    /// Source -> manifest shards and product records.
+    Ingest,
+    /// Shards -> stored images and outcomes.
+    Compress,
+    /// Outcomes -> `output.csv` and `failed.csv`.
+    Report,
+}
+
+impl Stage {
+    /// Every stage, in the order of the path.
+    pub const ALL: [Self; 4] = [Self::Run, Self::Ingest, Self::Compress, Self::Report];
+
+    /// Returns the word used in names, labels and as the compressor's subcommand.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Ingest => "ingest",
+            Self::Compress => "compress",
+            Self::Report => "report",
+        }
+    }
+
+    /// Returns the name of the stage's Job: one batch has one Job a stage.
+    #[must_use]
+    pub fn job_name(self, batch: &str) -> String {
+        format!("{batch}-{}", self.as_str())
+    }
+}
+
+/// What a pod is told about its batch.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct StageInput {
+    /// The ImageBatch's uid: the key of records and objects.
+    pub uid: String,
+    /// The ImageBatch's name.
+    pub name: String,
+    /// The ImageBatch's namespace.
+    pub namespace: String,
+    /// Where the products come from.
+    pub source: Source,
+    /// How images are compressed.
+    pub compression: Compression,
+    /// Why images without an outcome were not processed; the report writes it down.
+    pub unprocessed_because: UnprocessedCause,
+}
+
+/// Why an image of an ended batch has no outcome of its own.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnprocessedCause {
+    /// Its shard's pods failed too often.
+    ShardFailed,
+    /// `activeDeadlineSeconds` was reached.
+    DeadlineExceeded,
+}

@@ -1,0 +1,189 @@
+//! What became of an image and of a row: the value that is recorded, counted and reported.
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::progress::Counts;
+
+/// How an image ended.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Compressed and stored.
+    Compressed,
+    /// Stored with its original bytes, as compression did not make it smaller.
+    KeptOriginal,
+    /// Nothing is stored; the reason says why.
+    Failed,
+}
+
+/// Why an image has no result: one word for one cause, the same in records, CSV and HTTP.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureReason {
+    /// The host resolves to an address that must not be fetched, or the URL names one.
+    AddressForbidden,
+    /// The host's name cannot be resolved.
+    HostNotFound,
+    /// No connection to the host, or it broke.
+    ConnectFailed,
+    /// The host did not answer or deliver in time.
+    FetchTimeout,
+    /// More redirects than allowed, or a redirect from https to http.
+    RedirectRefused,
+    /// The host answered 404 or 410.
+    ImageNotFound,
+    /// The host answered 401 or 403.
+    AccessDenied,
+    /// The host answered with another 4xx.
+    RequestRefused,
+    /// The host answered 429 or 503 again and again.
+    HostOverloaded,
+    /// The host answered with another 5xx.
+    HostFailed,
+    /// The host ended the body before its length.
+    BodyIncomplete,
+    /// The file is larger than the limit of bytes.
+    FileTooLarge,
+    /// The content is no image, for example an HTML page.
+    NotAnImage,
+    /// An image in a format that is not served.
+    UnsupportedFormat,
+    /// The image ends before its data does.
+    ImageTruncated,
+    /// The image's data contradict themselves.
+    ImageCorrupt,
+    /// The image has more pixels, or needs more memory, than the limit.
+    ImageTooLarge,
+    /// The image could be read but not written again.
+    EncodeFailed,
+    /// The batch ended before the image was reached; the row's message names the cause.
+    NotProcessed,
+}
+
+impl FailureReason {
+    /// Returns the word as it stands in the report.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AddressForbidden => "AddressForbidden",
+            Self::HostNotFound => "HostNotFound",
+            Self::ConnectFailed => "ConnectFailed",
+            Self::FetchTimeout => "FetchTimeout",
+            Self::RedirectRefused => "RedirectRefused",
+            Self::ImageNotFound => "ImageNotFound",
+            Self::AccessDenied => "AccessDenied",
+            Self::RequestRefused => "RequestRefused",
+            Self::HostOverloaded => "HostOverloaded",
+            Self::HostFailed => "HostFailed",
+            Self::BodyIncomplete => "BodyIncomplete",
+            Self::FileTooLarge => "FileTooLarge",
+            Self::NotAnImage => "NotAnImage",
+            Self::UnsupportedFormat => "UnsupportedFormat",
+            Self::ImageTruncated => "ImageTruncated",
+            Self::ImageCorrupt => "ImageCorrupt",
+            Self::ImageTooLarge => "ImageTooLarge",
+            Self::EncodeFailed => "EncodeFailed",
+            Self::NotProcessed => "NotProcessed",
+        }
+    }
+}
+
+/// What became of one image.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageOutcome {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The URL it was fetched from.
+    pub url: String,
+    /// Where the result is served; absent when it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_url: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<FailureReason>,
+    /// The failure in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The HTTP status of the last answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<i32>,
+    /// How often it was fetched.
+    #[serde(default)]
+    pub attempts: i32,
+    /// Bytes downloaded.
+    #[serde(default)]
+    pub bytes_in: i64,
+    /// Bytes stored.
+    #[serde(default)]
+    pub bytes_out: i64,
+    /// The result's format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// The result's width in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<i64>,
+    /// The result's height in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<i64>,
+    /// The source's quality, estimated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_quality: Option<i32>,
+    /// The result's quality.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<i32>,
+    /// Milliseconds from the start of the fetch to the stored result.
+    #[serde(default)]
+    pub duration_ms: i64,
+}
+
+impl ImageOutcome {
+    /// Returns the outcome of an image that has no result.
+    #[must_use]
+    pub fn failed(url: &str, reason: FailureReason, message: String) -> Self {
+        Self {
+            outcome: Outcome::Failed,
+            url: url.to_owned(),
+            output_url: None,
+            reason: Some(reason),
+            message: Some(message),
+            http_status: None,
+            attempts: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            format: None,
+            width: None,
+            height: None,
+            source_quality: None,
+            quality: None,
+            duration_ms: 0,
+        }
+    }
+}
+
+/// What became of a row's images, in the order of its URLs.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RowOutcome {
+    /// The row, counted from 1.
+    pub row: u64,
+    /// One outcome a URL.
+    pub images: Vec<ImageOutcome>,
+}
+
+impl RowOutcome {
+    /// Returns the counts of the row's images.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for image in &self.images {
+            if image.outcome == Outcome::Failed {
+                counts.failed += 1;
+                continue;
+            }
+            counts.succeeded += 1;
+            counts.kept_original += i64::from(image.outcome == Outcome::KeptOriginal);
+            counts.bytes_in += image.bytes_in;
+            counts.bytes_out += image.bytes_out;
+        }
+        counts
+    }
+}

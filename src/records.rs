@@ -1,0 +1,161 @@
+//! Records in MongoDB: requests, the two append-only ledgers (products and outcomes), and progress.
+//!
+//! Rules that hold for MongoDB and for servers that only speak its protocol: one update a command,
+//! bulk for inserts only, no transactions, reads by equality. A duplicate of an insert counts as
+//! done, so every writer may run twice.
+
+pub mod ledger;
+pub mod request;
+pub mod shard;
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use clap::Args;
+use mongodb::bson::{Document, doc};
+use mongodb::error::{Error, ErrorKind, WriteFailure};
+use mongodb::options::{ClientOptions, IndexOptions};
+use mongodb::{Client, Collection, Database, IndexModel};
+use secrecy::{ExposeSecret, SecretString};
+
+/// Where records are kept.
+#[derive(Args, Debug, Clone)]
+pub struct RecordsArgs {
+    /// MongoDB connection string.
+    #[arg(long, env = "IMAGEBATCH_MONGODB_URI", hide_env_values = true)]
+    pub mongodb_uri: SecretString,
+    /// Database of all collections.
+    #[arg(long, env = "IMAGEBATCH_MONGODB_DATABASE", default_value = "imagebatch")]
+    pub mongodb_database: String,
+}
+
+/// Why records could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The connection string is not usable.
+    #[error("failed to set up the MongoDB client")]
+    Configure(#[source] Error),
+    /// A command failed, also after retries.
+    #[error("failed to {action}")]
+    Command {
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: Error,
+    },
+}
+
+/// How long to try again while MongoDB is away.
+#[derive(Debug, Clone, Copy)]
+pub enum Patience {
+    /// Somebody waits for an answer, or a reconcile comes again by itself.
+    Short,
+    /// A pod with work in hand: minutes.
+    Long,
+}
+
+/// The database and how patient its user is.
+#[derive(Debug, Clone)]
+pub struct Records {
+    database: Database,
+    backoff: ExponentialBuilder,
+}
+
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+const DUPLICATE_KEY: i32 = 11_000;
+
+impl Records {
+    /// Returns records as the arguments describe them; connects lazily.
+    pub async fn new(args: &RecordsArgs, patience: Patience) -> Result<Self, RecordError> {
+        let mut options =
+            ClientOptions::parse(args.mongodb_uri.expose_secret()).await.map_err(RecordError::Configure)?;
+        options.app_name.get_or_insert_with(|| "imagebatch".to_owned());
+        options.connect_timeout = Some(Duration::from_secs(5));
+        options.server_selection_timeout = Some(Duration::from_secs(5));
+        let client = Client::with_options(options).map_err(RecordError::Configure)?;
+        let backoff = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(100));
+        let backoff = match patience {
+            Patience::Short => backoff.with_max_times(2),
+            Patience::Long => backoff.with_max_delay(Duration::from_secs(10)).with_max_times(30),
+        };
+        Ok(Self { database: client.database(&args.mongodb_database), backoff })
+    }
+
+    /// Creates the indexes that look-ups need; repeatable.
+    pub async fn ensure_indexes(&self) -> Result<(), RecordError> {
+        let by_row = doc! { "batch": 1, "shard": 1, "row": 1 };
+        for (collection, keys) in [
+            (ledger::PRODUCTS, by_row.clone()),
+            (ledger::OUTCOMES, by_row),
+            (shard::SHARDS, doc! { "batch": 1 }),
+            (request::REQUESTS, doc! { "namespace": 1, "name": 1 }),
+        ] {
+            let index = IndexModel::builder().keys(keys).options(IndexOptions::default()).build();
+            let collection = self.collection::<Document>(collection);
+            self.run("create an index", || async { collection.create_index(index.clone()).await.map(drop) }).await?;
+        }
+        Ok(())
+    }
+
+    /// Answers whether the database can be reached.
+    pub async fn check(&self) -> Result<(), RecordError> {
+        self.run("ping MongoDB", || async { self.database.run_command(doc! { "ping": 1 }).await.map(drop) }).await
+    }
+
+    /// Deletes every record of a batch. The request goes last: it is how a batch is found again.
+    pub async fn delete_batch(&self, uid: &str) -> Result<(), RecordError> {
+        for (collection, field) in
+            [(shard::SHARDS, "batch"), (ledger::OUTCOMES, "batch"), (ledger::PRODUCTS, "batch"), (request::REQUESTS, "_id")]
+        {
+            let collection = self.collection::<Document>(collection);
+            self.run("delete a batch's records", || async { collection.delete_many(doc! { field: uid }).await.map(drop) })
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
+        self.database.collection(name)
+    }
+
+    /// Runs a repeatable command with a timeout, again while its error is transient.
+    async fn run<T, F, C>(&self, action: &'static str, command: C) -> Result<T, RecordError>
+    where
+        C: Fn() -> F,
+        F: Future<Output = Result<T, Error>>,
+    {
+        let bounded = || async {
+            tokio::time::timeout(COMMAND_TIMEOUT, command())
+                .await
+                .unwrap_or_else(|_| Err(Error::from(std::io::Error::from(std::io::ErrorKind::TimedOut))))
+        };
+        bounded
+            .retry(self.backoff)
+            .when(is_transient)
+            .notify(|error, after| tracing::warn!(%error, ?after, "failed to {action}, trying again"))
+            .await
+            .map_err(|source| RecordError::Command { action, source })
+    }
+}
+
+fn is_transient(error: &Error) -> bool {
+    match error.kind.as_ref() {
+        ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. } | ErrorKind::ServerSelection { .. } => true,
+        // Two first upserts of one document may race; the second try finds it.
+        ErrorKind::Write(WriteFailure::WriteError(error)) => error.code == DUPLICATE_KEY,
+        _ => error.contains_label("RetryableWriteError") || error.contains_label("TransientTransactionError"),
+    }
+}
+
+/// Returns `Ok` where an unordered insert failed only on documents that exist already.
+fn ignore_duplicates(error: Error) -> Result<(), Error> {
+    if let ErrorKind::InsertMany(failure) = error.kind.as_ref()
+        && failure.write_concern_error.is_none()
+        && let Some(errors) = &failure.write_errors
+        && errors.iter().all(|it| it.code == DUPLICATE_KEY)
+    {
+        return Ok(());
+    }
+    Err(error)
+}

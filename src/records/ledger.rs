@@ -1,0 +1,141 @@
+//! The two ledgers, insert-only: `products` (what was asked for) and `outcomes` (what became of it).
+//!
+//! The `_id` is `uid:row`, so a row is recorded once whoever records it.
+
+use futures::TryStreamExt;
+use mongodb::bson::doc;
+use serde::{Deserialize, Serialize};
+
+use super::{RecordError, Records, ignore_duplicates};
+use crate::manifest::outcome::{ImageOutcome, RowOutcome};
+use crate::manifest::row::{Columns, Row};
+
+pub(super) const PRODUCTS: &str = "products";
+pub(super) const OUTCOMES: &str = "outcomes";
+
+/// Documents of one insert command.
+const BULK: usize = 1_000;
+
+/// One product, as ingest found it.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ProductRecord {
+    /// `uid:row`, the row zero-padded.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// The batch's uid.
+    pub batch: String,
+    /// The shard that the row is in.
+    pub shard: i32,
+    /// The row, counted from 1.
+    pub row: i64,
+    /// The serial number as it is written.
+    pub serial_number: String,
+    /// The product's name.
+    pub name: String,
+    /// The source's further columns.
+    pub extra: Vec<ExtraCell>,
+    /// The image URLs as they are fetched.
+    pub input_urls: Vec<String>,
+}
+
+/// A cell of a column that the service does not interpret.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct ExtraCell {
+    /// The column's name.
+    pub column: String,
+    /// The cell.
+    pub value: String,
+}
+
+/// What became of one row.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct OutcomeRecord {
+    /// `uid:row`, the row zero-padded.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// The batch's uid.
+    pub batch: String,
+    /// The shard that the row is in.
+    pub shard: i32,
+    /// The row, counted from 1.
+    pub row: i64,
+    /// One outcome for each input URL, in their order.
+    pub images: Vec<ImageOutcome>,
+}
+
+impl ProductRecord {
+    /// Returns the record of a row.
+    #[must_use]
+    pub fn new(batch: &str, shard: u32, columns: &Columns, row: &Row) -> Self {
+        let known = [columns.serial_number, columns.name, columns.image_urls];
+        let extra = columns.names.iter().zip(&row.cells).enumerate().filter(|(index, _)| !known.contains(index));
+        Self {
+            id: id(batch, row.row),
+            batch: batch.to_owned(),
+            shard: shard as i32,
+            row: row.row as i64,
+            serial_number: row.cells[columns.serial_number].clone(),
+            name: row.cells[columns.name].clone(),
+            extra: extra.map(|(_, (column, value))| ExtraCell { column: column.clone(), value: value.clone() }).collect(),
+            input_urls: row.urls.clone(),
+        }
+    }
+}
+
+impl OutcomeRecord {
+    /// Returns the record of a row's outcome.
+    #[must_use]
+    pub fn new(batch: &str, shard: u32, outcome: &RowOutcome) -> Self {
+        Self {
+            id: id(batch, outcome.row),
+            batch: batch.to_owned(),
+            shard: shard as i32,
+            row: outcome.row as i64,
+            images: outcome.images.clone(),
+        }
+    }
+}
+
+impl Records {
+    /// Records products; those that exist stay as they are.
+    pub async fn insert_products(&self, products: &[ProductRecord]) -> Result<(), RecordError> {
+        self.insert(PRODUCTS, "insert products", products).await
+    }
+
+    /// Records outcomes; those that exist stay as they are: the first outcome of a row is its outcome.
+    pub async fn insert_outcomes(&self, outcomes: &[OutcomeRecord]) -> Result<(), RecordError> {
+        self.insert(OUTCOMES, "insert outcomes", outcomes).await
+    }
+
+    /// Returns the outcomes of a shard, in no particular order.
+    pub async fn outcomes(&self, batch: &str, shard: u32) -> Result<Vec<RowOutcome>, RecordError> {
+        let outcomes = self.collection::<OutcomeRecord>(OUTCOMES);
+        let records: Vec<OutcomeRecord> = self
+            .run("read outcomes", || async {
+                outcomes.find(doc! { "batch": batch, "shard": shard as i32 }).await?.try_collect().await
+            })
+            .await?;
+        Ok(records.into_iter().map(|it| RowOutcome { row: it.row as u64, images: it.images }).collect())
+    }
+
+    async fn insert<T: Serialize + Send + Sync>(
+        &self,
+        collection: &str,
+        action: &'static str,
+        records: &[T],
+    ) -> Result<(), RecordError> {
+        let collection = self.collection::<T>(collection);
+        for bulk in records.chunks(BULK) {
+            self.run(action, || async {
+                collection.insert_many(bulk).ordered(false).await.map(drop).or_else(ignore_duplicates)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+fn id(batch: &str, row: u64) -> String {
+    format!("{batch}:{row:09}")
+}

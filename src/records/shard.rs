@@ -1,0 +1,74 @@
+//! Progress counts of running shards. They only ever grow, and go when the batch is finished: the
+//! report's totals are final, these are for people who watch.
+
+use futures::TryStreamExt;
+use mongodb::bson::{Document, doc};
+use serde::{Deserialize, Serialize};
+
+use super::{RecordError, Records};
+use crate::api::progress::Counts;
+
+pub(super) const SHARDS: &str = "shards";
+
+#[derive(Serialize, Deserialize, Debug)]
+struct ShardRecord {
+    #[serde(rename = "_id")]
+    id: String,
+    batch: String,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+impl Records {
+    /// Notes that a pod works on a shard. Returns whether one did before: then it has records to resume from.
+    pub async fn start_shard(&self, batch: &str, shard: u32) -> Result<bool, RecordError> {
+        let shards = self.collection::<Document>(SHARDS);
+        let id = id(batch, shard);
+        let update = doc! { "$setOnInsert": {
+            "batch": batch, "succeeded": 0_i64, "failed": 0_i64, "keptOriginal": 0_i64, "bytesIn": 0_i64, "bytesOut": 0_i64,
+        } };
+        let result = self
+            .run("start a shard", || async {
+                shards.update_one(doc! { "_id": &id }, update.clone()).upsert(true).await
+            })
+            .await?;
+        Ok(result.matched_count > 0)
+    }
+
+    /// Raises a shard's counts to these.
+    pub async fn raise_shard(&self, batch: &str, shard: u32, counts: &Counts) -> Result<(), RecordError> {
+        let shards = self.collection::<Document>(SHARDS);
+        let id = id(batch, shard);
+        let update = doc! { "$max": {
+            "succeeded": counts.succeeded, "failed": counts.failed, "keptOriginal": counts.kept_original,
+            "bytesIn": counts.bytes_in, "bytesOut": counts.bytes_out,
+        } };
+        self.run("raise a shard's counts", || async {
+            shards.update_one(doc! { "_id": &id }, update.clone()).await.map(drop)
+        })
+        .await
+    }
+
+    /// Returns the sum of a batch's shards.
+    pub async fn progress(&self, batch: &str) -> Result<Counts, RecordError> {
+        let shards = self.collection::<ShardRecord>(SHARDS);
+        let records: Vec<ShardRecord> = self
+            .run("read progress", || async { shards.find(doc! { "batch": batch }).await?.try_collect().await })
+            .await?;
+        let mut sum = Counts::default();
+        for record in records {
+            sum += record.counts;
+        }
+        Ok(sum)
+    }
+
+    /// Deletes the progress counts of a finished batch.
+    pub async fn delete_progress(&self, batch: &str) -> Result<(), RecordError> {
+        let shards = self.collection::<Document>(SHARDS);
+        self.run("delete progress", || async { shards.delete_many(doc! { "batch": batch }).await.map(drop) }).await
+    }
+}
+
+fn id(batch: &str, shard: u32) -> String {
+    format!("{batch}:{shard:06}")
+}

@@ -1,0 +1,200 @@
+//! Object storage: sources, manifests, parts, reports and images, by key.
+//!
+//! Images and parts are put create-only, so a stage that runs twice writes once. Transient errors
+//! are retried by the client for up to three minutes; every request has a timeout.
+
+pub mod key;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use futures::{StreamExt, TryStreamExt};
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::buffered::BufWriter;
+use object_store::path::Path;
+use object_store::{
+    Attribute, Attributes, ClientOptions, GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    RetryConfig,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use key::Keys;
+
+/// Where objects are stored and how they are reached.
+#[derive(Args, Debug, Clone)]
+pub struct StorageArgs {
+    /// Bucket of all objects.
+    #[arg(long, env = "IMAGEBATCH_STORAGE_BUCKET")]
+    pub storage_bucket: String,
+    /// First segment of every object's key, so that installations can share a bucket.
+    #[arg(long, env = "IMAGEBATCH_STORAGE_PREFIX", default_value = "imagebatch")]
+    pub storage_prefix: String,
+    /// URL of the S3 endpoint, for example <https://s3.eu-central-1.amazonaws.com>.
+    #[arg(long, env = "IMAGEBATCH_S3_ENDPOINT")]
+    pub s3_endpoint: url::Url,
+    /// S3 region.
+    #[arg(long, env = "IMAGEBATCH_S3_REGION", default_value = "us-east-1")]
+    pub s3_region: String,
+    /// S3 access key id.
+    #[arg(long, env = "IMAGEBATCH_S3_ACCESS_KEY_ID")]
+    pub s3_access_key_id: String,
+    /// S3 secret access key.
+    #[arg(long, env = "IMAGEBATCH_S3_SECRET_ACCESS_KEY", hide_env_values = true)]
+    pub s3_secret_access_key: SecretString,
+    /// URL below which images are served: a CDN, the bucket, or the gateway's /images.
+    #[arg(long, env = "IMAGEBATCH_PUBLIC_BASE_URL")]
+    pub public_base_url: url::Url,
+}
+
+/// Why an object could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The arguments do not make a client.
+    #[error("failed to set up object storage")]
+    Configure(#[source] object_store::Error),
+    /// A request failed, also after retries.
+    #[error("failed to {action} object {key:?}")]
+    Request {
+        /// What was tried.
+        action: &'static str,
+        /// The object's key or prefix.
+        key: String,
+        /// Why.
+        #[source]
+        source: object_store::Error,
+    },
+}
+
+impl StorageError {
+    /// Returns whether the object does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Request { source: object_store::Error::NotFound { .. }, .. })
+    }
+}
+
+/// Whether a create-only put wrote the object or found it there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The object is new.
+    Created,
+    /// The object was there; with content-named keys it has the same content.
+    Existed,
+}
+
+/// A bucket, the keys in it, and the URL it is served under.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    store: Arc<AmazonS3>,
+    keys: Keys,
+    public_base_url: String,
+}
+
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
+impl Storage {
+    /// Returns storage as the arguments describe it; connects lazily.
+    pub fn new(args: &StorageArgs) -> Result<Self, StorageError> {
+        let client = ClientOptions::new()
+            .with_allow_http(args.s3_endpoint.scheme() == "http")
+            .with_connect_timeout(Duration::from_secs(5))
+            .with_timeout(Duration::from_secs(60));
+        let store = AmazonS3Builder::new()
+            .with_endpoint(args.s3_endpoint.as_str().trim_end_matches('/'))
+            .with_region(&args.s3_region)
+            .with_bucket_name(&args.storage_bucket)
+            .with_access_key_id(&args.s3_access_key_id)
+            .with_secret_access_key(args.s3_secret_access_key.expose_secret())
+            .with_client_options(client)
+            .with_retry(RetryConfig { max_retries: 20, retry_timeout: Duration::from_secs(180), ..RetryConfig::default() })
+            .build()
+            .map_err(StorageError::Configure)?;
+        Ok(Self {
+            store: Arc::new(store),
+            keys: Keys::new(&args.storage_prefix),
+            public_base_url: args.public_base_url.as_str().trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// Returns the keys of this installation.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Returns the URL that an image is served under.
+    #[must_use]
+    pub fn public_url(&self, key: &str) -> String {
+        format!("{}/{key}", self.public_base_url)
+    }
+
+    /// Writes an image unless its key exists; caches may keep it for ever.
+    pub async fn put_image(&self, key: &str, content_type: &'static str, bytes: Bytes) -> Result<Put, StorageError> {
+        let attributes = [(Attribute::ContentType, content_type), (Attribute::CacheControl, IMMUTABLE)];
+        self.create(key, Attributes::from_iter(attributes), bytes).await
+    }
+
+    /// Writes an internal object unless its key exists.
+    pub async fn put_new(&self, key: &str, bytes: Bytes) -> Result<Put, StorageError> {
+        self.create(key, Attributes::new(), bytes).await
+    }
+
+    /// Returns a writer that streams an object in parts; nothing exists before its `shutdown`.
+    #[must_use]
+    pub fn writer(&self, key: &str, content_type: &'static str) -> BufWriter {
+        BufWriter::new(Arc::clone(&self.store) as Arc<dyn ObjectStore>, Path::from(key))
+            .with_attributes(Attributes::from_iter([(Attribute::ContentType, content_type)]))
+    }
+
+    /// Returns an object with its metadata; the options carry ranges and preconditions.
+    pub async fn open(&self, key: &str, options: GetOptions) -> Result<GetResult, StorageError> {
+        self.store.get_opts(&Path::from(key), options).await.map_err(|source| request("read", key, source))
+    }
+
+    /// Returns an object's bytes, or `None` where it does not exist.
+    pub async fn read(&self, key: &str) -> Result<Option<Bytes>, StorageError> {
+        match self.open(key, GetOptions::default()).await {
+            Ok(result) => Ok(Some(result.bytes().await.map_err(|source| request("read", key, source))?)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes one object; one that does not exist counts as deleted.
+    pub async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        match self.store.delete(&Path::from(key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(request("delete", key, source)),
+        }
+    }
+
+    /// Deletes every object below a prefix, which must be one of [`Keys`]'.
+    pub async fn delete_below(&self, prefix: &str) -> Result<(), StorageError> {
+        let locations = self.store.list(Some(&Path::from(prefix))).map_ok(|meta| meta.location).boxed();
+        self.store
+            .delete_stream(locations)
+            .try_for_each(|_| async { Ok(()) })
+            .await
+            .map_err(|source| request("delete below", prefix, source))
+    }
+
+    /// Answers whether storage can be reached: asks for an object that need not exist.
+    pub async fn check(&self) -> Result<(), StorageError> {
+        self.read(&self.keys.probe()).await.map(|_| ())
+    }
+
+    async fn create(&self, key: &str, attributes: Attributes, bytes: Bytes) -> Result<Put, StorageError> {
+        let options = PutOptions { mode: PutMode::Create, attributes, ..PutOptions::default() };
+        match self.store.put_opts(&Path::from(key), bytes.into(), options).await {
+            Ok(_) => Ok(Put::Created),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Existed),
+            Err(source) => Err(request("write", key, source)),
+        }
+    }
+}
+
+fn request(action: &'static str, key: &str, source: object_store::Error) -> StorageError {
+    StorageError::Request { action, key: key.to_owned(), source }
+}
