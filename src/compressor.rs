@@ -20,6 +20,7 @@ pub mod report;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use crate::api::stage::PERMANENT_EXIT_CODE;
 use crate::api::stage::{SOURCE_MOUNT, StageInput};
 use crate::egress::{Egress, EgressArgs};
 use crate::manifest::source::Limits;
@@ -31,20 +32,24 @@ use crate::telemetry::LogArgs;
 #[derive(Parser, Debug)]
 #[command(name = "compressor", version)]
 pub struct CompressorArgs {
+    /// How logs are written.
     #[command(flatten)]
-    pub(crate) log: LogArgs,
+    pub log: LogArgs,
+    /// What to do.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub command: Command,
 }
 
+/// What the compressor does.
 #[derive(Subcommand, Debug)]
-pub(crate) enum Command {
+pub enum Command {
     /// Run all stages of a small batch.
     Run(Box<StageArgs>),
     /// Split the source into shards and record its products.
     Ingest(Box<StageArgs>),
     /// Fetch, compress and store the images of one shard.
     Compress {
+        /// What every stage needs.
         #[command(flatten)]
         stage: Box<StageArgs>,
         /// The shard; an Indexed Job sets it.
@@ -59,7 +64,7 @@ pub(crate) enum Command {
 
 /// What every stage needs.
 #[derive(Args, Debug)]
-pub(crate) struct StageArgs {
+pub struct StageArgs {
     #[command(flatten)]
     storage: StorageArgs,
     #[command(flatten)]

@@ -28,3 +28,7 @@ pub mod records;
 pub mod storage;
 
 pub mod telemetry;
+
+//pub mod gateway;
+pub mod controller;
+pub mod compressor;

@@ -92,11 +92,19 @@ pub struct Storage {
     public_base_url: String,
 }
 
+/// Bytes of a part of a streamed object, S3's minimum: a writer holds one in memory and sends one.
+const PART_BYTES: usize = 5 * 1024 * 1024;
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 impl Storage {
-    /// Returns storage as the arguments describe it; connects lazily.
+    /// Returns storage as the arguments describe it; connects lazily. Requests whose error is
+    /// transient are tried again for up to three minutes.
     pub fn new(args: &StorageArgs) -> Result<Self, StorageError> {
+        Self::with_retries(args, Duration::from_secs(180))
+    }
+
+    /// Returns storage that gives up after `patience`, for callers that somebody waits for.
+    pub fn with_retries(args: &StorageArgs, patience: Duration) -> Result<Self, StorageError> {
         let client = ClientOptions::new()
             .with_allow_http(args.s3_endpoint.scheme() == "http")
             .with_connect_timeout(Duration::from_secs(5))
@@ -108,7 +116,7 @@ impl Storage {
             .with_access_key_id(&args.s3_access_key_id)
             .with_secret_access_key(args.s3_secret_access_key.expose_secret())
             .with_client_options(client)
-            .with_retry(RetryConfig { max_retries: 20, retry_timeout: Duration::from_secs(180), ..RetryConfig::default() })
+            .with_retry(RetryConfig { max_retries: 20, retry_timeout: patience, ..RetryConfig::default() })
             .build()
             .map_err(StorageError::Configure)?;
         Ok(Self {
@@ -144,7 +152,8 @@ impl Storage {
     /// Returns a writer that streams an object in parts; nothing exists before its `shutdown`.
     #[must_use]
     pub fn writer(&self, key: &str, content_type: &'static str) -> BufWriter {
-        BufWriter::new(Arc::clone(&self.store) as Arc<dyn ObjectStore>, Path::from(key))
+        BufWriter::with_capacity(Arc::clone(&self.store) as Arc<dyn ObjectStore>, Path::from(key), PART_BYTES)
+            .with_max_concurrency(1)
             .with_attributes(Attributes::from_iter([(Attribute::ContentType, content_type)]))
     }
 

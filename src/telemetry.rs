@@ -31,6 +31,11 @@ pub fn start(args: &LogArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Runs a role to its end.
+pub fn block_on<T>(role: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(role)
+}
+
 /// Completes at SIGTERM or SIGINT.
 pub async fn shutdown() {
     let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
@@ -48,7 +53,6 @@ pub async fn shutdown() {
 }
 
 /// Returns the exit code of a role and logs its error with all causes, once.
-#[must_use]
 pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

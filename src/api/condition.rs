@@ -42,6 +42,8 @@ pub mod reason {
     pub const REPORT_FAILED: &str = "ReportFailed";
     /// `activeDeadlineSeconds` was reached.
     pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+    /// The ImageBatch was deleted before its end.
+    pub const DELETED: &str = "Deleted";
     /// The report is written.
     pub const REPORT_WRITTEN: &str = "ReportWritten";
     /// There is no report, since the source was never accepted.

@@ -8,15 +8,15 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Most bytes that the JSON of inline products may have: they travel in a Job's environment.
 pub const MAX_INLINE_BYTES: usize = 8 * 1024;
 
-/// What a user asks for. Everything but `parallelism`, `activeDeadlineSeconds` and
-/// `deletionPolicy` is immutable: another source or quality is another batch.
+/// What a user asks for. Everything but `parallelism` and `deletionPolicy` is immutable:
+/// another source or quality is another batch.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "imagebatch.io",
@@ -48,7 +48,8 @@ pub const MAX_INLINE_BYTES: usize = 8 * 1024;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.source == oldSelf.source").message("spec.source is immutable: create another ImageBatch"),
-    validation = Rule::new("self.compression == oldSelf.compression").message("spec.compression is immutable: create another ImageBatch")
+    validation = Rule::new("self.compression == oldSelf.compression").message("spec.compression is immutable: create another ImageBatch"),
+    validation = Rule::new("self.activeDeadlineSeconds == oldSelf.activeDeadlineSeconds").message("spec.activeDeadlineSeconds is immutable: create another ImageBatch")
 )]
 pub struct ImageBatchSpec {
     /// Where the products come from.
@@ -275,6 +276,11 @@ impl ImageBatchStatus {
     pub fn is_finished(&self) -> bool {
         self.condition(super::condition::FINISHED).is_some_and(|it| it.status == "True")
     }
+}
+
+/// Returns the CustomResourceDefinition as it stands in `crds/`.
+pub fn crd_yaml() -> Result<String, serde_saphyr::ser::Error> {
+    serde_saphyr::to_string(&ImageBatch::crd())
 }
 
 fn default_parallelism() -> i32 {

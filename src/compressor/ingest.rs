@@ -16,7 +16,7 @@ use crate::api::image_batch::{Product, Upload};
 use crate::manifest::problem::{Code, Problem, Problems};
 use crate::manifest::row::Row;
 use crate::manifest::shard::{Manifest, Sharder, read_lines};
-use crate::manifest::source::{ReadSourceError, Summary, read_csv, read_products};
+use crate::manifest::source::{Summary, read_csv, read_products};
 use crate::records::ledger::ProductRecord;
 use crate::records::request::IngestResult;
 
@@ -32,15 +32,15 @@ pub(crate) async fn ingest(worker: &Worker) -> Result<Option<Manifest>, StageErr
         accept(worker, &manifest).await?;
         return Ok(Some(manifest));
     }
-    let (summary, sha256) = read_source(worker, |_| Ok(())).await?;
-    let mut problems = summary.problems.clone();
+    let (mut summary, sha256, _) = read_source(worker, None).await?;
     if let Some(upload) = &worker.input.source.upload
+        && summary.problems.is_empty()
         && sha256 != upload.sha256
     {
-        problems = foreign(Code::SourceChanged, "the stored CSV is not the one that was uploaded");
+        summary.problems = foreign(Code::SourceChanged, "the stored CSV is not the one that was uploaded");
     }
-    if !problems.is_empty() {
-        refuse(worker, &summary, &problems).await?;
+    if !summary.problems.is_empty() {
+        refuse(worker, &summary).await?;
         return Ok(None);
     }
     let shards = write_shards(worker, &summary).await?;
@@ -63,7 +63,8 @@ async fn accept(worker: &Worker, manifest: &Manifest) -> Result<(), StageError> 
     Ok(worker.records.set_ingest(&worker.input.uid, &result).await?)
 }
 
-async fn refuse(worker: &Worker, summary: &Summary, problems: &Problems) -> Result<(), StageError> {
+async fn refuse(worker: &Worker, summary: &Summary) -> Result<(), StageError> {
+    let problems = &summary.problems;
     let key = worker.keys().problems();
     let bytes = serde_json::to_vec(problems).map_err(|source| StageError::ParseObject { key: key.clone(), source })?;
     worker.storage.put_new(&key, bytes.into()).await?;
@@ -82,16 +83,16 @@ async fn refuse(worker: &Worker, summary: &Summary, problems: &Problems) -> Resu
 /// Reads the source again and writes a shard and its product records whenever one is full.
 async fn write_shards(worker: &Worker, summary: &Summary) -> Result<u32, StageError> {
     let (full, mut shards) = mpsc::channel::<Vec<u8>>(2);
-    let mut sharder = Sharder::new(summary.images);
-    let send = move |shard: Option<Vec<u8>>| match shard {
-        Some(shard) => full.blocking_send(shard).map_err(|_| std::io::Error::from(std::io::ErrorKind::BrokenPipe)),
-        None => Ok(()),
+    let sink = ShardSink { sharder: Sharder::new(summary.images), full };
+    let read = async {
+        if let (_, _, Some(mut sink)) = read_source(worker, Some(sink)).await?
+            && let Some(last) = sink.sharder.finish()
+        {
+            // A closed channel means that the writer failed: its error is the one to report.
+            let _ = sink.full.send(last).await;
+        }
+        Ok::<(), StageError>(())
     };
-    let read = read_source_with(worker, move |pass| {
-        let summary = pass(&mut |row: Row| send(sharder.push(&row)?))?;
-        send(sharder.finish()).map_err(ReadSourceError::Read)?;
-        Ok(summary)
-    });
     let write = async {
         let mut index = 0;
         while let Some(shard) = shards.recv().await {
@@ -106,50 +107,45 @@ async fn write_shards(worker: &Worker, summary: &Summary) -> Result<u32, StageEr
         }
         Ok::<u32, StageError>(index)
     };
-    let (written, _) = tokio::try_join!(write, read)?;
-    Ok(written)
+    Ok(tokio::try_join!(write, read)?.0)
 }
 
-type Accept<'a> = &'a mut dyn FnMut(Row) -> std::io::Result<()>;
-type Pass<'a> = &'a mut dyn FnMut(Accept<'_>) -> Result<Summary, ReadSourceError>;
+/// Takes the rows of the second pass and hands full shards to the writer, which bounds the memory.
+struct ShardSink {
+    sharder: Sharder,
+    full: mpsc::Sender<Vec<u8>>,
+}
 
+impl ShardSink {
+    fn push(&mut self, row: &Row) -> std::io::Result<()> {
+        let Some(shard) = self.sharder.push(row)? else { return Ok(()) };
+        self.full.blocking_send(shard).map_err(|_| std::io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// Reads the source once on a blocking thread. Returns what was found, its SHA-256, and the sink.
 async fn read_source(
     worker: &Worker,
-    mut accept: impl FnMut(Row) -> std::io::Result<()> + Send + 'static,
-) -> Result<(Summary, String), StageError> {
-    read_source_with(worker, move |pass| pass(&mut accept)).await
-}
-
-/// Opens the source and runs one blocking pass over it. Returns what was found and the SHA-256.
-async fn read_source_with(
-    worker: &Worker,
-    run: impl FnOnce(Pass<'_>) -> Result<Summary, ReadSourceError> + Send + 'static,
-) -> Result<(Summary, String), StageError> {
+    mut sink: Option<ShardSink>,
+) -> Result<(Summary, String, Option<ShardSink>), StageError> {
     let opened = match open(worker).await? {
         Ok(opened) => opened,
-        Err(problems) => return Ok((Summary { problems, ..Summary::empty() }, String::new())),
+        Err(problems) => return Ok((Summary { problems, ..Summary::empty() }, String::new(), sink)),
     };
     let limits = worker.limits;
     tokio::task::spawn_blocking(move || {
         let mut hash = Sha256::new();
+        let accept = |row: Row| sink.as_mut().map_or(Ok(()), |sink| sink.push(&row));
         let summary = match opened {
-            Opened::Products(products) => run(&mut |accept| read_products(&products, &limits, accept))?,
-            Opened::Csv(bytes) => {
-                let mut bytes = Some(bytes);
-                run(&mut |accept| {
-                    let Some(inner) = bytes.take() else { return Ok(Summary::empty()) };
-                    read_csv(Hashed { inner, hash: &mut hash }, &limits, accept)
-                })?
-            }
+            Opened::Products(products) => read_products(&products, &limits, accept),
+            Opened::Csv(inner) => read_csv(Hashed { inner, hash: &mut hash }, &limits, accept),
         };
-        Ok((summary, hex::encode(hash.finalize())))
+        summary
+            .map(|summary| (summary, hex::encode(hash.finalize()), sink))
+            .map_err(|source| StageError::Stream { action: "read the source", source: std::io::Error::other(source) })
     })
     .await
     .map_err(StageError::Panicked)?
-    .map_err(|error: ReadSourceError| StageError::Stream {
-        action: "read the source",
-        source: std::io::Error::other(error),
-    })
 }
 
 enum Opened {

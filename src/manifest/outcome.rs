@@ -54,6 +54,8 @@ pub enum FailureReason {
     ImageTooLarge,
     /// The image could be read but not written again.
     EncodeFailed,
+    /// The codec crashed on the image.
+    CodecCrashed,
     /// The batch ended before the image was reached; the row's message names the cause.
     NotProcessed,
 }
@@ -81,6 +83,7 @@ impl FailureReason {
             Self::ImageCorrupt => "ImageCorrupt",
             Self::ImageTooLarge => "ImageTooLarge",
             Self::EncodeFailed => "EncodeFailed",
+            Self::CodecCrashed => "CodecCrashed",
             Self::NotProcessed => "NotProcessed",
         }
     }

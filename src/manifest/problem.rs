@@ -40,6 +40,17 @@ pub enum Code {
     TooManyRows,
     /// One record is larger than the limit, mostly because a quote is never closed.
     RecordTooLarge,
+    /// The source is not there, or is not this namespace's.
+    SourceMissing,
+    /// The stored CSV is not the one that was uploaded.
+    SourceChanged,
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The variant's name is the code.
+        write!(formatter, "{self:?}")
+    }
 }
 
 /// One problem and where it is.

@@ -47,6 +47,14 @@ pub struct Summary {
     pub problems: Problems,
 }
 
+impl Summary {
+    /// Returns the summary of a source that nothing was read of.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { columns: Columns::standard(), rows: 0, images: 0, problems: Problems::default() }
+    }
+}
+
 /// Why a pass could not be made at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadSourceError {
@@ -75,7 +83,7 @@ pub fn read_csv(
     budget.set(limits.max_record_bytes + BUFFER);
     let first = bytes.fill_buf().map_err(ReadSourceError::Read)?;
     if let Some(problem) = refuse_other_formats(first) {
-        return Ok(Pass::new(Columns::standard(), limits).refuse(problem));
+        return Ok(Pass::new(limits).refuse(problem));
     }
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -85,7 +93,7 @@ pub fn read_csv(
         .from_reader(bytes);
 
     let mut record = csv::ByteRecord::new();
-    let mut pass = Pass::new(Columns::standard(), limits);
+    let mut pass = Pass::new(limits);
     let mut header = true;
     loop {
         // The reader may hold one buffer of bytes already; beyond that a record has its own bound.
@@ -132,7 +140,7 @@ pub fn read_products(
     limits: &Limits,
     mut accept: impl FnMut(Row) -> std::io::Result<()>,
 ) -> Result<Summary, ReadSourceError> {
-    let mut pass = Pass::new(Columns::standard(), limits);
+    let mut pass = Pass::new(limits);
     for product in products {
         pass.summary.rows += 1;
         let pieces: Vec<&str> = product.image_urls.iter().map(String::as_str).collect();
@@ -154,8 +162,8 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn new(columns: Columns, limits: &'a Limits) -> Self {
-        Self { summary: Summary { columns, rows: 0, images: 0, problems: Problems::default() }, limits }
+    fn new(limits: &'a Limits) -> Self {
+        Self { summary: Summary::empty(), limits }
     }
 
     fn refuse(mut self, problem: Problem) -> Summary {

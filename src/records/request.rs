@@ -4,7 +4,8 @@ use mongodb::bson::{Bson, DateTime, Document, doc, serialize_to_bson};
 use serde::{Deserialize, Serialize};
 
 use super::{RecordError, Records};
-use crate::api::image_batch::Failure;
+use crate::api::image_batch::{Compression, Failure, ImageBatch};
+use crate::api::labels;
 use crate::api::progress::Counts;
 use crate::manifest::problem::Problem;
 
@@ -25,7 +26,22 @@ pub struct Origin {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_sha256: Option<String>,
     /// `spec.compression` as it was asked for.
-    pub options: Document,
+    pub compression: Compression,
+}
+
+impl Origin {
+    /// Returns where an ImageBatch came from.
+    #[must_use]
+    pub fn of(batch: &ImageBatch) -> Self {
+        let upload = batch.spec.source.upload.as_ref();
+        Self {
+            name: batch.metadata.name.clone().unwrap_or_default(),
+            namespace: batch.metadata.namespace.clone().unwrap_or_default(),
+            owner: batch.metadata.annotations.as_ref().and_then(|it| it.get(labels::OWNER).cloned()),
+            source_sha256: upload.map(|it| it.sha256.clone()),
+            compression: batch.spec.compression.clone(),
+        }
+    }
 }
 
 /// What ingest found.

@@ -1,0 +1,62 @@
+//! Limits on what an image may cost, checked before it costs anything.
+//!
+//! Everything here is decided from the file's size and its header, so that a few bytes that claim
+//! a gigantic image are refused without a pixel being allocated.
+
+use crate::Error;
+
+/// Scans of one JPEG. Encoders write about ten; each one is a pass over the whole image, so
+/// thousands of them are an attack on the CPU.
+const MAX_SCANS: u64 = 100;
+
+/// Limits on one image. An image that exceeds one fails with [`Error::ImageTooLarge`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Size of the source in bytes; 25 MiB by default.
+    pub max_bytes: usize,
+    /// Width times height; 50 megapixels by default.
+    pub max_pixels: u64,
+    /// Width and height, each, in pixels; 16,384 by default.
+    pub max_side: u32,
+    /// Memory a decoder may take for pixels and coefficients, in bytes; 256 MiB by default.
+    /// Baseline JPEG needs three bytes a pixel, progressive JPEG six to nine, PNG one to eight.
+    /// Encoding comes on top, with at most about as much again.
+    pub max_alloc: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_bytes: 25 << 20, max_pixels: 50_000_000, max_side: 16_384, max_alloc: 256 << 20 }
+    }
+}
+
+impl Limits {
+    pub(crate) fn check_bytes(&self, length: usize) -> Result<(), Error> {
+        check("bytes", length as u64, self.max_bytes as u64)
+    }
+
+    pub(crate) fn check_dimensions(&self, width: u32, height: u32) -> Result<(), Error> {
+        if width == 0 || height == 0 {
+            return Err(Error::corrupt(format!("its size is {width} x {height}")));
+        }
+        let side = u64::from(width.max(height));
+        check("pixels a side", side, u64::from(self.max_side))?;
+        check("pixels", u64::from(width) * u64::from(height), self.max_pixels)
+    }
+
+    pub(crate) fn check_alloc(&self, bytes: u64) -> Result<(), Error> {
+        check("bytes of memory to decode", bytes, self.max_alloc)
+    }
+
+    /// Fails when `scans` exceeds what any encoder writes.
+    pub(crate) fn check_scans(scans: u64) -> Result<(), Error> {
+        check("scans", scans, MAX_SCANS)
+    }
+}
+
+fn check(what: &'static str, actual: u64, limit: u64) -> Result<(), Error> {
+    if actual > limit {
+        return Err(Error::ImageTooLarge { what, actual, limit });
+    }
+    Ok(())
+}

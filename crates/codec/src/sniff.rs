@@ -1,0 +1,109 @@
+//! What the bytes are, by their first bytes.
+//!
+//! File names and content types are claims of a foreign server and are never looked at: a shop's
+//! `photo.jpg` is often an error page in HTML. Formats that are not handled are told apart, so
+//! that the message can name them.
+
+use crate::{Error, Format};
+
+pub(crate) const JPEG_MAGIC: [u8; 3] = [0xff, 0xd8, 0xff];
+pub(crate) const PNG_MAGIC: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
+
+/// First bytes of the formats that are known but not handled.
+const UNSUPPORTED: [(&[u8], &str); 16] = [
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "BigTIFF"),
+    (b"MM\0+", "BigTIFF"),
+    (b"%PDF-", "PDF"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"8BPS", "Photoshop PSD"),
+    (b"\0\0\x01\0", "ICO"),
+    (b"qoif", "QOI"),
+    (b"%!PS", "PostScript"),
+];
+
+/// Returns the format of `source`, or why it cannot be one that is handled.
+pub(crate) fn sniff(source: &[u8]) -> Result<Format, Error> {
+    if source.starts_with(&JPEG_MAGIC) {
+        return Ok(Format::Jpeg);
+    }
+    if source.starts_with(&PNG_MAGIC) {
+        return Ok(Format::Png);
+    }
+    if source.is_empty() {
+        return Err(Error::NotAnImage("an empty file"));
+    }
+    if PNG_MAGIC.starts_with(source) || JPEG_MAGIC.starts_with(source) {
+        return Err(Error::truncated("the file ends within its first bytes"));
+    }
+    if let Some(name) = unsupported(source) {
+        return Err(Error::unsupported(name));
+    }
+    match text(source) {
+        "SVG" => Err(Error::unsupported("SVG")),
+        other => Err(Error::NotAnImage(other)),
+    }
+}
+
+fn unsupported(source: &[u8]) -> Option<&'static str> {
+    let known = UNSUPPORTED.iter().find(|(magic, _)| source.starts_with(magic));
+    if let Some((_, name)) = known {
+        return Some(name);
+    }
+    if source.starts_with(b"RIFF") && source.get(8..12) == Some(b"WEBP") {
+        return Some("WebP");
+    }
+    if source.get(4..8) == Some(b"ftyp") {
+        return Some(match source.get(8..12)? {
+            b"avif" | b"avis" => "AVIF",
+            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" => "HEIC",
+            b"mif1" | b"msf1" => compatible_brand(source),
+            b"crx " => "Canon raw (CR3)",
+            _ => "video (ISO media)",
+        });
+    }
+    None
+}
+
+/// The generic HEIF brands leave it to the list of compatible brands which codec is inside.
+fn compatible_brand(source: &[u8]) -> &'static str {
+    let head = &source[..source.len().min(64)];
+    if head.windows(4).any(|brand| brand == b"avif") { "AVIF" } else { "HEIC" }
+}
+
+/// Names what a file that is no picture looks like.
+fn text(source: &[u8]) -> &'static str {
+    let bytes = source.strip_prefix(b"\xef\xbb\xbf").unwrap_or(source);
+    let head = bytes[..bytes.len().min(1024)].trim_ascii_start().to_ascii_lowercase();
+    let contains = |word: &[u8]| head.windows(word.len()).any(|window| window == word);
+    if head.starts_with(b"<") {
+        if contains(b"<svg") {
+            return "SVG";
+        }
+        if contains(b"<html") || contains(b"<!doctype html") || contains(b"<head") {
+            return "HTML";
+        }
+        return if head.starts_with(b"<?xml") { "XML" } else { "HTML or XML" };
+    }
+    if head.starts_with(b"{") || head.starts_with(b"[") {
+        return "JSON";
+    }
+    match bytes.get(..4) {
+        Some(b"PK\x03\x04") => return "a ZIP archive",
+        Some([0x1f, 0x8b, ..]) => return "gzip",
+        _ => {}
+    }
+    let printable = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    let start = &bytes[..bytes.len().min(256)];
+    if !start.is_empty() && start.iter().all(|byte| printable(byte) || *byte >= 0x80) {
+        return "text";
+    }
+    "unknown binary data"
+}

@@ -1,0 +1,115 @@
+//! One shard: rows -> images -> outcomes -> part.
+//!
+//! ```text
+//! shard's rows -> unique URLs -> [fetch -> codec -> store] x images in flight -> rows complete
+//!                                                                                    |
+//!                             part (create-only, last) <- recorder: record, then count
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use tokio::sync::Semaphore;
+
+use super::recorder::Recorder;
+use super::{StageError, Worker, image};
+use crate::manifest::outcome::{ImageOutcome, RowOutcome};
+use crate::manifest::row::Row;
+use crate::manifest::shard::{read_lines, write_lines};
+use crate::telemetry::shutdown;
+
+/// Runs the stage for one shard; does nothing when its part exists.
+pub(crate) async fn compress_shard(worker: &Worker, index: u32) -> Result<(), StageError> {
+    let part = worker.keys().part(index);
+    if worker.storage.read(&part).await?.is_some() {
+        return Ok(());
+    }
+    let rows = read_shard(worker, index).await?;
+    let restarted = worker.records.start_shard(&worker.input.uid, index).await?;
+    let recorded = if restarted { worker.records.outcomes(&worker.input.uid, index).await? } else { Vec::new() };
+    tracing::info!(batch.name = worker.input.name, shard = index, rows = rows.len(), recorded = recorded.len(), "compressing");
+
+    let mut assembly = Assembly::new(rows, recorded);
+    let recorder = Recorder::start(worker, index, assembly.complete());
+    let result = tokio::select! {
+        result = process(worker, &mut assembly, &recorder) => result,
+        () = shutdown() => Err(StageError::Interrupted),
+    };
+    recorder.finish().await?;
+    result?;
+
+    let outcomes = assembly.complete();
+    let lines = write_lines(outcomes).map_err(|source| StageError::ParseObject { key: part.clone(), source })?;
+    worker.storage.put_new(&part, lines.into()).await?;
+    Ok(())
+}
+
+/// Reads the rows of a shard.
+pub(crate) async fn read_shard(worker: &Worker, index: u32) -> Result<Vec<Row>, StageError> {
+    let key = worker.keys().shard(index);
+    let lines = worker.storage.read(&key).await?.ok_or_else(|| StageError::MissingObject(key.clone()))?;
+    read_lines(&lines).map_err(|source| StageError::ParseObject { key, source })
+}
+
+async fn process(worker: &Worker, assembly: &mut Assembly, recorder: &Recorder) -> Result<(), StageError> {
+    let codec = Arc::new(Semaphore::new(worker.codec_threads));
+    let mut outcomes = stream::iter(assembly.waiting_urls())
+        .map(|url| image::process(worker, Arc::clone(&codec), url))
+        .buffer_unordered(worker.images_in_flight);
+    while let Some(outcome) = outcomes.next().await {
+        for row in assembly.fill(&outcome?) {
+            recorder.record(row).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts images' outcomes into the slots of their rows; identical URLs are processed once.
+struct Assembly {
+    rows: Vec<Row>,
+    slots: Vec<Vec<Option<ImageOutcome>>>,
+    outcomes: Vec<Option<RowOutcome>>,
+    places: HashMap<String, Vec<(usize, usize)>>,
+}
+
+impl Assembly {
+    fn new(rows: Vec<Row>, recorded: Vec<RowOutcome>) -> Self {
+        let mut recorded: HashMap<u64, RowOutcome> = recorded.into_iter().map(|it| (it.row, it)).collect();
+        let outcomes: Vec<Option<RowOutcome>> = rows.iter().map(|row| recorded.remove(&row.row)).collect();
+        let mut places: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
+        for (index, row) in rows.iter().enumerate().filter(|(index, _)| outcomes[*index].is_none()) {
+            for (slot, url) in row.urls.iter().enumerate() {
+                places.entry(url.clone()).or_default().push((index, slot));
+            }
+        }
+        let slots = rows.iter().map(|row| vec![None; row.urls.len()]).collect();
+        Self { rows, slots, outcomes, places }
+    }
+
+    /// Returns the URLs without an outcome, in the order of their rows.
+    fn waiting_urls(&self) -> Vec<String> {
+        let mut urls: Vec<(&(usize, usize), &String)> = self.places.iter().map(|(url, places)| (&places[0], url)).collect();
+        urls.sort_unstable();
+        urls.into_iter().map(|(_, url)| url.clone()).collect()
+    }
+
+    /// Fills in an outcome and returns the rows that it completes.
+    fn fill(&mut self, outcome: &ImageOutcome) -> Vec<RowOutcome> {
+        let mut complete = Vec::new();
+        for (index, slot) in self.places.remove(&outcome.url).unwrap_or_default() {
+            self.slots[index][slot] = Some(outcome.clone());
+            if let Some(images) = self.slots[index].iter().cloned().collect::<Option<Vec<_>>>() {
+                let row = RowOutcome { row: self.rows[index].row, images };
+                self.outcomes[index] = Some(row.clone());
+                complete.push(row);
+            }
+        }
+        complete
+    }
+
+    /// Returns the outcomes of complete rows in the rows' order.
+    fn complete(&self) -> impl Iterator<Item = &RowOutcome> {
+        self.outcomes.iter().flatten()
+    }
+}

@@ -1,0 +1,100 @@
+//! Parts and records -> `output.csv`, `failed.csv` and the batch's totals, in constant memory.
+//!
+//! It first settles: a row without an outcome gets `NotProcessed`, so that every accepted image has
+//! exactly one outcome however the batch ended. It runs once no pod of the batch compresses any more.
+
+use std::collections::HashMap;
+
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+use tokio_util::io::SyncIoBridge;
+
+use super::compress::read_shard;
+use super::{StageError, Worker};
+use crate::api::stage::UnprocessedCause;
+use crate::manifest::outcome::{FailureReason, ImageOutcome, RowOutcome};
+use crate::manifest::report::{ReportWriter, Totals};
+use crate::manifest::row::Row;
+use crate::manifest::shard::{Manifest, read_lines};
+use crate::records::ledger::OutcomeRecord;
+use crate::records::request::ReportResult;
+
+/// Runs the stage. Running it again writes the same files.
+pub(crate) async fn report(worker: &Worker) -> Result<(), StageError> {
+    let keys = worker.keys();
+    let key = keys.manifest();
+    let bytes = worker.storage.read(&key).await?.ok_or_else(|| StageError::MissingObject(key.clone()))?;
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|source| StageError::ParseObject { key, source })?;
+
+    let (shards, mut waiting) = mpsc::channel::<Vec<(Row, RowOutcome)>>(1);
+    let output = SyncIoBridge::new(worker.storage.writer(&keys.output_csv(), "text/csv; charset=utf-8"));
+    let failed = SyncIoBridge::new(worker.storage.writer(&keys.failed_csv(), "text/csv; charset=utf-8"));
+    let columns = manifest.columns.clone();
+    let write = tokio::task::spawn_blocking(move || {
+        let mut report = ReportWriter::new(columns, output, failed)?;
+        while let Some(rows) = waiting.blocking_recv() {
+            for (row, outcome) in &rows {
+                report.write(row, outcome)?;
+            }
+        }
+        report.finish().map_err(csv::Error::from)
+    });
+    let read = async {
+        for index in 0..manifest.shards {
+            // A closed channel means that the writer failed: its error is the one to report.
+            if shards.send(settled(worker, index).await?).await.is_err() {
+                break;
+            }
+        }
+        drop(shards);
+        Ok::<(), StageError>(())
+    };
+    let (written, read) = tokio::join!(write, read);
+    let (output, failed, totals) = written.map_err(StageError::Panicked)?.map_err(|error| stream(error.into()))?;
+    read?;
+    // The objects appear here; before, a reader of the batch finds none.
+    output.into_inner().shutdown().await.map_err(stream)?;
+    failed.into_inner().shutdown().await.map_err(stream)?;
+
+    let Totals { rows, counts, failures } = totals;
+    tracing::info!(batch.name = worker.input.name, counts.succeeded, counts.failed, "reported");
+    Ok(worker.records.set_report(&worker.input.uid, &ReportResult { rows, counts, failures }).await?)
+}
+
+/// Returns a shard's rows with their outcomes; records those that were missing.
+async fn settled(worker: &Worker, index: u32) -> Result<Vec<(Row, RowOutcome)>, StageError> {
+    let rows = read_shard(worker, index).await?;
+    let part = worker.keys().part(index);
+    let outcomes: Vec<RowOutcome> = match worker.storage.read(&part).await? {
+        Some(lines) => read_lines(&lines).map_err(|source| StageError::ParseObject { key: part, source })?,
+        None => worker.records.outcomes(&worker.input.uid, index).await?,
+    };
+    let mut outcomes: HashMap<u64, RowOutcome> = outcomes.into_iter().map(|it| (it.row, it)).collect();
+    let mut missing = Vec::new();
+    let settled = rows
+        .into_iter()
+        .map(|row| {
+            let outcome = outcomes.remove(&row.row).unwrap_or_else(|| {
+                let outcome = not_processed(&row, worker.input.unprocessed_because);
+                missing.push(OutcomeRecord::new(&worker.input.uid, index, &outcome));
+                outcome
+            });
+            (row, outcome)
+        })
+        .collect();
+    worker.records.insert_outcomes(&missing).await?;
+    Ok(settled)
+}
+
+fn not_processed(row: &Row, cause: UnprocessedCause) -> RowOutcome {
+    let message = match cause {
+        UnprocessedCause::ShardFailed => "ShardFailed: the pods of this part of the batch failed too often",
+        UnprocessedCause::DeadlineExceeded => "DeadlineExceeded: the batch was stopped at activeDeadlineSeconds",
+    };
+    let image = |url: &String| ImageOutcome::failed(url, FailureReason::NotProcessed, message.to_owned());
+    RowOutcome { row: row.row, images: row.urls.iter().map(image).collect() }
+}
+
+fn stream(source: std::io::Error) -> StageError {
+    StageError::Stream { action: "write the report", source }
+}

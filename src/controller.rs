@@ -1,0 +1,188 @@
+//! The controller: brings ImageBatches to their end by Jobs, and says in their status where they are.
+//!
+//! ```text
+//! ImageBatch -> observe (client) -> plan (pure) -> apply (client) -> status (pure, then client)
+//!                  ^ Jobs, records                    Jobs, Events     CR and its mirror in records
+//! ```
+//!
+//! It never parses user data and never handles image bytes. Any reconcile may be repeated or stopped
+//! anywhere: names are deterministic, and results are read from the records, not remembered.
+
+pub mod apply;
+pub mod cleanup;
+pub mod context;
+pub mod error;
+pub mod health;
+pub mod job;
+pub mod observe;
+pub mod plan;
+pub mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use kube::api::Api;
+use kube::runtime::controller::{Action, Config, Controller, Error as ControllerError};
+use kube::runtime::finalizer::{Error as FinalizerError, Event, finalizer};
+use kube::runtime::watcher;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::image_batch::{ImageBatch, ImageBatchStatus};
+use crate::api::labels;
+use crate::records::request::Origin;
+use crate::telemetry;
+use context::{Context, ControllerArgs, STATUS_INTERVAL};
+use error::{RECONCILE_TIMEOUT, ReconcileError};
+use observe::{Observed, observe};
+use plan::{Phase, Plan, Subject, plan};
+
+/// Time between two observations of a batch that runs.
+const POLL_INTERVAL: Duration = STATUS_INTERVAL;
+/// Retry of a source that is not there.
+const SOURCE_INTERVAL: Duration = Duration::from_secs(5);
+const CONCURRENT_RECONCILES: u16 = 8;
+
+/// Connects, makes the indexes, and runs until SIGTERM.
+pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
+    let client = kube::Client::try_default().await?;
+    let context = Arc::new(Context::new(client, args).await?);
+    let (ready, is_ready) = watch::channel(false);
+    let stop = CancellationToken::new();
+    let health = tokio::spawn(health::serve(args.ops_listen, is_ready, stop.clone().cancelled_owned()));
+    let work = async {
+        while let Err(error) = context.records.ensure_indexes().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "MongoDB is not ready, trying again");
+            tokio::time::sleep(SOURCE_INTERVAL).await;
+        }
+        ready.send_replace(true);
+        tracing::info!(namespaces = ?context.namespaces, "controller started");
+        run(Arc::clone(&context), stop.clone().cancelled_owned()).await;
+    };
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        () = &mut work => {}
+        () = telemetry::shutdown() => {
+            stop.cancel();
+            work.await;
+        }
+    }
+    stop.cancel();
+    Ok(health.await??)
+}
+
+/// Runs the controller until `shutdown`, then lets reconciles in progress end.
+pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Send + Sync + 'static) {
+    let batches = Api::<ImageBatch>::all(context.client.clone());
+    let mut controller = Controller::new(batches, watcher::Config::default())
+        .with_config(Config::default().concurrency(CONCURRENT_RECONCILES))
+        .graceful_shutdown_on(shutdown);
+    let managed = format!("app.kubernetes.io/managed-by={}", labels::CONTROLLER);
+    for namespace in &context.namespaces {
+        let jobs = Api::<Job>::namespaced(context.client.clone(), namespace);
+        controller = controller.owns(jobs, watcher::Config::default().labels(&managed));
+    }
+    controller
+        .run(reconcile, error_policy, context)
+        .for_each(|result| async move {
+            // Errors of reconciles are logged by the policy; these are the watches'.
+            match result {
+                Ok(_) | Err(ControllerError::ReconcilerFailed(..)) => {}
+                Err(ControllerError::ObjectNotFound(_)) => {}
+                Err(error) => tracing::warn!(%error, "a watch failed, it starts again"),
+            }
+        })
+        .await;
+}
+
+/// Brings one batch a step further.
+pub async fn reconcile(batch: Arc<ImageBatch>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    tokio::time::timeout(RECONCILE_TIMEOUT, reconcile_batch(batch, context)).await.map_err(|_| ReconcileError::Timeout)?
+}
+
+async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let namespace = batch.namespace().unwrap_or_default();
+    if !context.is_enabled(&namespace) && batch.metadata.deletion_timestamp.is_none() {
+        return advance(&batch, &context).await;
+    }
+    let api = Api::<ImageBatch>::namespaced(context.client.clone(), &namespace);
+    finalizer(&api, labels::FINALIZER, batch, |event| async {
+        match event {
+            Event::Apply(batch) => advance(&batch, &context).await,
+            Event::Cleanup(batch) => {
+                cleanup::clean_up(&context, &batch, Time(Timestamp::now())).await?;
+                context.note_written(&batch.uid().unwrap_or_default(), true);
+                Ok(Action::await_change())
+            }
+        }
+    })
+    .await
+    .map_err(|error| match error {
+        FinalizerError::ApplyFailed(error) | FinalizerError::CleanupFailed(error) => error,
+        error => ReconcileError::Finalizer(Box::new(error)),
+    })
+}
+
+async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, ReconcileError> {
+    let before = batch.status.clone().unwrap_or_default();
+    if before.is_finished() {
+        return Ok(Action::await_change());
+    }
+    let (uid, namespace) = (batch.uid().unwrap_or_default(), batch.namespace().unwrap_or_default());
+    let enabled = context.is_enabled(&namespace);
+    if before.start_time.is_none() {
+        context.records.upsert_origin(&uid, &Origin::of(batch)).await?;
+    }
+    let observed =
+        if enabled { observe(&context.client, &context.records, batch).await? } else { Observed::default() };
+    let now = Time(Timestamp::now());
+    let start = before.start_time.as_ref().map_or(now.0, |it| it.0);
+    let deadline = start.saturating_add(SignedDuration::from_secs(batch.spec.active_deadline_seconds)).unwrap_or(start);
+    let plan = plan(Subject { spec: &batch.spec, enabled, deadline }, &observed, now.0);
+    if let Some(step) = &plan.step {
+        apply::apply_step(&context.client, &context.recorder, &context.worker, batch, step).await?;
+    }
+    let keys = context.storage.keys().batch(&namespace, &uid);
+    let status = status::compute_status(batch, &keys, &observed, &plan, &now);
+    if status != before {
+        if let Some(wait) = context.hold_back(&uid).filter(|_| is_mere_progress(&before, &status)) {
+            return Ok(Action::requeue(wait));
+        }
+        if status.is_finished() {
+            context.records.delete_progress(&uid).await?;
+        }
+        // The mirror first: once the ImageBatch says Finished, nobody comes back to repair it.
+        context.records.mirror_status(&uid, &status).await?;
+        apply::apply_status(&context.client, batch, &status).await?;
+        context.note_written(&uid, status.is_finished());
+        apply::publish_changes(&context.recorder, batch, &status).await;
+    }
+    Ok(next(&plan))
+}
+
+fn is_mere_progress(before: &ImageBatchStatus, after: &ImageBatchStatus) -> bool {
+    before.conditions == after.conditions && before.observed_generation == after.observed_generation
+}
+
+fn next(plan: &Plan) -> Action {
+    match plan.phase {
+        Phase::Ended(_) => Action::await_change(),
+        Phase::WaitingForSource(_) => Action::requeue(SOURCE_INTERVAL),
+        _ => Action::requeue(POLL_INTERVAL),
+    }
+}
+
+fn error_policy(batch: Arc<ImageBatch>, error: &ReconcileError, _: Arc<Context>) -> Action {
+    if let ReconcileError::JobsRemain(jobs) = error {
+        tracing::debug!(batch.name = batch.name_any(), jobs, "waiting for the Jobs of a deleted batch");
+        return Action::requeue(Duration::from_secs(1));
+    }
+    let error = error as &dyn std::error::Error;
+    tracing::warn!(batch.name = batch.name_any(), batch.namespace = batch.namespace(), error, "reconcile failed");
+    Action::requeue(Duration::from_secs(5))
+}

@@ -1,0 +1,49 @@
+//! Why a reconcile stops before its end.
+
+use std::time::Duration;
+
+use kube::runtime::finalizer;
+
+use crate::records::RecordError;
+use crate::storage::StorageError;
+
+/// A reconcile that takes longer is stopped and comes again.
+pub(super) const RECONCILE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why a reconcile did not reach its end; it comes again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// Jobs cannot be listed.
+    #[error("failed to list Jobs")]
+    ListJobs(#[source] kube::Error),
+    /// A ConfigMap source cannot be read.
+    #[error("failed to get the source's ConfigMap")]
+    GetConfigMap(#[source] kube::Error),
+    /// The stage's input cannot be written as JSON.
+    #[error("failed to build a Job")]
+    BuildJob(#[source] serde_json::Error),
+    /// A Job cannot be created or scaled.
+    #[error("failed to apply a Job")]
+    ApplyJob(#[source] kube::Error),
+    /// A Job cannot be deleted.
+    #[error("failed to delete a Job")]
+    DeleteJob(#[source] kube::Error),
+    /// Pods of a deleted batch have not ended yet.
+    #[error("{0} Jobs of the deleted batch are not gone yet")]
+    JobsRemain(usize),
+    /// The status cannot be written.
+    #[error("failed to patch the status")]
+    PatchStatus(#[source] kube::Error),
+    /// MongoDB failed.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+    /// Object storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The finalizer could not be set, or what it runs failed.
+    #[error(transparent)]
+    Finalizer(Box<finalizer::Error<Self>>),
+    /// Something outside answered too slowly.
+    #[error("not done within {} s", RECONCILE_TIMEOUT.as_secs())]
+    Timeout,
+}

@@ -1,0 +1,126 @@
+//! What is the case: the batch's Jobs, what its stages recorded, and whether its source is there.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, ListParams};
+use kube::{Client, ResourceExt};
+
+use super::error::ReconcileError;
+use crate::api::image_batch::{ConfigMapKey, ImageBatch};
+use crate::api::labels;
+use crate::api::progress::Counts;
+use crate::api::stage::Stage;
+use crate::records::Records;
+use crate::records::request::{IngestResult, ReportResult};
+
+/// Everything a plan is made from, besides the ImageBatch itself.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Observed {
+    /// The batch's Jobs that exist.
+    pub jobs: BTreeMap<Stage, JobState>,
+    /// What ingest found, once it has.
+    pub ingest: Option<IngestResult>,
+    /// The final figures, once the report is written.
+    pub report: Option<ReportResult>,
+    /// Counts while the batch runs.
+    pub progress: Counts,
+    /// The ConfigMap source; looked at only as long as no Job reads it.
+    pub config_map: Option<ConfigMapState>,
+}
+
+/// A Job as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JobState {
+    /// Pods that are pending or running.
+    pub active: i32,
+    /// Pods that run.
+    pub ready: i32,
+    /// Pods that may run at the same time.
+    pub parallelism: i32,
+    /// How many pods have to complete.
+    pub completions: i32,
+    /// How it ended; absent while pods of it may still run.
+    pub ended: Option<JobEnd>,
+}
+
+/// How a Job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobEnd {
+    /// Every index completed.
+    Complete,
+    /// At least one index failed for good.
+    Failed,
+    /// `activeDeadlineSeconds` was reached.
+    DeadlineExceeded,
+}
+
+/// A ConfigMap source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigMapState {
+    /// It, or its key, does not exist; holds the message.
+    Missing(String),
+    /// The CSV's size in bytes.
+    Present(usize),
+}
+
+/// Observes a batch; reads only.
+pub(crate) async fn observe(client: &Client, records: &Records, batch: &ImageBatch) -> Result<Observed, ReconcileError> {
+    let uid = batch.uid().unwrap_or_default();
+    let namespace = batch.namespace().unwrap_or_default();
+    let jobs = Api::<Job>::namespaced(client.clone(), &namespace);
+    let selector = ListParams::default().labels(&format!("{}={uid}", labels::BATCH_UID));
+    let listed = jobs.list(&selector).await.map_err(ReconcileError::ListJobs)?;
+    let jobs: BTreeMap<Stage, JobState> = listed.iter().filter_map(|job| Some((stage_of(job)?, state_of(job)))).collect();
+
+    let request = records.request(&uid).await?;
+    let (ingest, report) = request.map_or((None, None), |it| (it.ingest, it.report));
+    let progress = if ingest.is_some() && report.is_none() { records.progress(&uid).await? } else { Counts::default() };
+    let config_map = match &batch.spec.source.config_map_key_ref {
+        Some(reference) if jobs.is_empty() && ingest.is_none() => {
+            Some(observe_config_map(&Api::namespaced(client.clone(), &namespace), reference).await?)
+        }
+        _ => None,
+    };
+    Ok(Observed { jobs, ingest, report, progress, config_map })
+}
+
+async fn observe_config_map(api: &Api<ConfigMap>, reference: &ConfigMapKey) -> Result<ConfigMapState, ReconcileError> {
+    let ConfigMapKey { name, key } = reference;
+    let Some(found) = api.get_opt(name).await.map_err(ReconcileError::GetConfigMap)? else {
+        return Ok(ConfigMapState::Missing(format!("there is no ConfigMap {name:?} in this namespace")));
+    };
+    let text = found.data.as_ref().and_then(|data| data.get(key)).map(String::len);
+    let binary = found.binary_data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.len());
+    Ok(match text.or(binary) {
+        Some(size) => ConfigMapState::Present(size),
+        None => ConfigMapState::Missing(format!("ConfigMap {name:?} has no key {key:?}")),
+    })
+}
+
+fn stage_of(job: &Job) -> Option<Stage> {
+    let label = job.labels().get(labels::STAGE)?;
+    Stage::ALL.into_iter().find(|stage| stage.as_str() == label)
+}
+
+fn state_of(job: &Job) -> JobState {
+    let spec = job.spec.clone().unwrap_or_default();
+    let status = job.status.clone().unwrap_or_default();
+    // `Complete` and `Failed` are set only once no pod is left; what comes before does not count.
+    let ended = status.conditions.unwrap_or_default().iter().filter(|it| it.status == "True").find_map(|it| {
+        match (it.type_.as_str(), it.reason.as_deref()) {
+            ("Complete", _) => Some(JobEnd::Complete),
+            ("Failed", Some("DeadlineExceeded")) => Some(JobEnd::DeadlineExceeded),
+            ("Failed", _) => Some(JobEnd::Failed),
+            _ => None,
+        }
+    });
+    JobState {
+        active: status.active.unwrap_or_default(),
+        ready: status.ready.unwrap_or_default(),
+        parallelism: spec.parallelism.unwrap_or(1),
+        completions: spec.completions.unwrap_or(1),
+        ended,
+    }
+}

@@ -1,0 +1,240 @@
+//! What is to be done next. Pure: an ImageBatch and what was observed in, a plan out.
+//!
+//! A small batch has one Job `run`; others have `ingest`, `compress` and `report` one after the other.
+//! Results in the records decide, Jobs only say whether somebody works on them: a Job that was deleted
+//! by hand is made again as long as its result is not there. The `report` Job also follows a `run` or
+//! `compress` that failed, so that every accepted image gets an outcome.
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::observe::{ConfigMapState, JobEnd, JobState, Observed};
+use crate::api::image_batch::{ImageBatchSpec, MAX_INLINE_BYTES};
+use crate::api::stage::{FUSED_MAX_BYTES, FUSED_MAX_IMAGES, Stage, UnprocessedCause};
+use crate::records::request::ReportResult;
+
+/// What a plan needs to know of the ImageBatch.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// What was asked for.
+    pub spec: &'a ImageBatchSpec,
+    /// Whether the installation works in the batch's namespace.
+    pub enabled: bool,
+    /// When the batch is to be stopped.
+    pub deadline: Timestamp,
+}
+
+/// Where a batch stands, and what to do about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Where it stands.
+    pub phase: Phase,
+    /// What to do now; the next observation follows.
+    pub step: Option<Step>,
+}
+
+/// Where a batch stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Phase {
+    /// The ConfigMap source is not there (yet); holds the message.
+    WaitingForSource(String),
+    /// No pod runs yet.
+    Pending,
+    /// The source is read.
+    Ingesting,
+    /// Images are compressed.
+    Running,
+    /// Every image has an outcome, the reports are being written.
+    Reporting,
+    /// Nothing is left to do.
+    Ended(End),
+}
+
+/// How a batch ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// The installation does not work in the batch's namespace.
+    NamespaceNotEnabled,
+    /// The source cannot be worked on; the problems are in ingest's result, or this message says it.
+    Refused(Option<String>),
+    /// The ingest pods failed too often.
+    IngestFailed,
+    /// Stopped before the source was accepted.
+    DeadlineBeforeIngest,
+    /// The reports are written.
+    Reported {
+        /// The final figures.
+        result: ReportResult,
+        /// Whether the batch was stopped at its deadline.
+        deadline: bool,
+    },
+    /// The report pods failed too often.
+    ReportFailed,
+}
+
+/// A change of the cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Create a stage's Job.
+    Start {
+        /// The stage.
+        stage: Stage,
+        /// How many indexes its Job has.
+        completions: i32,
+        /// How many of them run at the same time.
+        parallelism: i32,
+        /// Seconds until the Job is stopped.
+        deadline_seconds: Option<i64>,
+        /// Why images without an outcome have none; for the report.
+        cause: UnprocessedCause,
+    },
+    /// Change how many pods of the compress Job run at the same time.
+    Scale(i32),
+}
+
+/// Plans the next step of a batch.
+#[must_use]
+pub fn plan(subject: Subject<'_>, observed: &Observed, now: Timestamp) -> Plan {
+    if !subject.enabled {
+        return ended(End::NamespaceNotEnabled);
+    }
+    if let Some(message) = oversized_products(subject.spec) {
+        return ended(End::Refused(Some(message)));
+    }
+    let working = observed.jobs.values().any(|job| job.ended.is_none());
+    if let Some(result) = observed.report.clone().filter(|_| !working) {
+        let deadline = observed.jobs.values().any(|job| job.ended == Some(JobEnd::DeadlineExceeded));
+        return ended(End::Reported { result, deadline });
+    }
+    if observed.ingest.as_ref().is_some_and(|it| !it.accepted) && !working {
+        return ended(End::Refused(None));
+    }
+    if let Some(report) = observed.jobs.get(&Stage::Report) {
+        return match report.ended {
+            None | Some(JobEnd::Complete) => waiting(Phase::Reporting),
+            Some(JobEnd::Failed | JobEnd::DeadlineExceeded) => ended(End::ReportFailed),
+        };
+    }
+    if let Some(ConfigMapState::Missing(message)) = &observed.config_map {
+        return if now < subject.deadline {
+            waiting(Phase::WaitingForSource(message.clone()))
+        } else {
+            ended(End::DeadlineBeforeIngest)
+        };
+    }
+    let stage = if is_fused(subject.spec, observed) {
+        Stage::Run
+    } else if observed.ingest.is_some() {
+        Stage::Compress
+    } else {
+        Stage::Ingest
+    };
+    match observed.jobs.get(&stage) {
+        None => start(stage, subject, observed, now),
+        Some(JobState { ended: None, parallelism, .. }) => {
+            let wanted = parallelism_of(stage, subject.spec, completions_of(stage, observed));
+            let step = (*parallelism != wanted).then_some(Step::Scale(wanted));
+            Plan { phase: phase_of(stage, observed), step }
+        }
+        Some(JobState { ended: Some(end), .. }) => after(*end, observed),
+    }
+}
+
+/// The Job of the processing stage ended without a report: settle what it left, if there is anything.
+fn after(end: JobEnd, observed: &Observed) -> Plan {
+    if observed.ingest.is_none() {
+        return match end {
+            // Its result was recorded before it completed, so it shows up with the next observation.
+            JobEnd::Complete => waiting(Phase::Ingesting),
+            JobEnd::Failed => ended(End::IngestFailed),
+            JobEnd::DeadlineExceeded => ended(End::DeadlineBeforeIngest),
+        };
+    }
+    let cause = match end {
+        JobEnd::DeadlineExceeded => UnprocessedCause::DeadlineExceeded,
+        JobEnd::Complete | JobEnd::Failed => UnprocessedCause::ShardFailed,
+    };
+    start_report(cause)
+}
+
+fn start(stage: Stage, subject: Subject<'_>, observed: &Observed, now: Timestamp) -> Plan {
+    let left = subject.deadline.as_second() - now.as_second();
+    if left <= 0 {
+        return if observed.ingest.is_some() {
+            start_report(UnprocessedCause::DeadlineExceeded)
+        } else {
+            ended(End::DeadlineBeforeIngest)
+        };
+    }
+    let completions = completions_of(stage, observed);
+    let step = Step::Start {
+        stage,
+        completions,
+        parallelism: parallelism_of(stage, subject.spec, completions),
+        deadline_seconds: Some(left),
+        cause: UnprocessedCause::ShardFailed,
+    };
+    Plan { phase: phase_of(stage, observed), step: Some(step) }
+}
+
+fn start_report(cause: UnprocessedCause) -> Plan {
+    let step = Step::Start { stage: Stage::Report, completions: 1, parallelism: 1, deadline_seconds: None, cause };
+    Plan { phase: Phase::Reporting, step: Some(step) }
+}
+
+/// The existing Job decides, so that a batch keeps its mode whatever is observed later.
+fn is_fused(spec: &ImageBatchSpec, observed: &Observed) -> bool {
+    if observed.jobs.contains_key(&Stage::Run) {
+        return true;
+    }
+    if observed.jobs.contains_key(&Stage::Ingest) || observed.jobs.contains_key(&Stage::Compress) {
+        return false;
+    }
+    if let Some(ingest) = &observed.ingest {
+        return ingest.images <= FUSED_MAX_IMAGES;
+    }
+    match (&spec.source.upload, &observed.config_map) {
+        (Some(upload), _) => upload.images <= FUSED_MAX_IMAGES,
+        (None, Some(ConfigMapState::Present(bytes))) => *bytes <= FUSED_MAX_BYTES,
+        (None, _) => spec.source.products.is_some(),
+    }
+}
+
+fn phase_of(stage: Stage, observed: &Observed) -> Phase {
+    if observed.jobs.get(&stage).is_none_or(|job| job.ready == 0) && observed.progress.done() == 0 {
+        return if observed.ingest.as_ref().is_some_and(|it| it.accepted) { Phase::Running } else { Phase::Pending };
+    }
+    match &observed.ingest {
+        None => Phase::Ingesting,
+        Some(ingest) if !ingest.accepted => Phase::Ingesting,
+        Some(ingest) if stage == Stage::Run && observed.progress.done() >= ingest.images => Phase::Reporting,
+        Some(_) => Phase::Running,
+    }
+}
+
+fn completions_of(stage: Stage, observed: &Observed) -> i32 {
+    match (stage, &observed.ingest) {
+        (Stage::Compress, Some(ingest)) => ingest.shards.max(1),
+        _ => 1,
+    }
+}
+
+/// More pods than shards would only wait.
+fn parallelism_of(stage: Stage, spec: &ImageBatchSpec, completions: i32) -> i32 {
+    if stage == Stage::Compress { spec.parallelism.min(completions) } else { 1 }
+}
+
+fn oversized_products(spec: &ImageBatchSpec) -> Option<String> {
+    let products = spec.source.products.as_ref()?;
+    let size = serde_json::to_vec(products).map_or(0, |json| json.len());
+    (size > MAX_INLINE_BYTES).then(|| {
+        format!("spec.source.products has {size} bytes as JSON, more than {MAX_INLINE_BYTES}: use a ConfigMap or upload a CSV")
+    })
+}
+
+fn waiting(phase: Phase) -> Plan {
+    Plan { phase, step: None }
+}
+
+fn ended(end: End) -> Plan {
+    waiting(Phase::Ended(end))
+}

@@ -1,0 +1,206 @@
+//! The status of an ImageBatch from what was observed and planned. Pure; counts never go back.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::observe::Observed;
+use super::plan::{End, Phase, Plan};
+use crate::api::condition::{ACCEPTED, FINISHED, REPORT_READY, SUCCEEDED, Statement, reason, set_condition};
+use crate::api::image_batch::{Failure, ImageBatch, ImageBatchStatus, ReportLocation};
+use crate::api::labels;
+use crate::api::progress::Counts;
+use crate::manifest::problem::shorten;
+use crate::manifest::report::MAX_STATUS_FAILURES;
+use crate::storage::key::BatchKeys;
+
+/// Bytes of a failure's detail in the status.
+const MAX_DETAIL: usize = 190;
+
+/// Returns the status that the batch shall have now.
+#[must_use]
+pub fn compute_status(
+    batch: &ImageBatch,
+    keys: &BatchKeys,
+    observed: &Observed,
+    plan: &Plan,
+    now: &Time,
+) -> ImageBatchStatus {
+    let mut status = batch.status.clone().unwrap_or_default();
+    let uid = batch.metadata.uid.as_deref().unwrap_or_default();
+    status.observed_generation = batch.metadata.generation;
+    status.start_time.get_or_insert_with(|| now.clone());
+    status.selector = Some(format!("{}={uid}", labels::BATCH_UID));
+    status.active = observed.jobs.values().map(|job| job.active).sum();
+    set_size(&mut status, batch, keys, observed, plan);
+    set_counts(&mut status, observed, plan);
+    set_failures(&mut status, observed, plan);
+    if let Phase::Ended(end) = &plan.phase {
+        status.active = 0;
+        status.completion_time.get_or_insert_with(|| now.clone());
+        if matches!(end, End::Reported { .. }) {
+            status.report = Some(ReportLocation { output_csv_key: keys.output_csv(), failed_csv_key: keys.failed_csv() });
+        }
+    }
+    status.duration = duration(&status);
+    for statement in statements(&status, observed, plan) {
+        set_condition(&mut status.conditions, statement, batch.metadata.generation, now);
+    }
+    status
+}
+
+fn set_size(status: &mut ImageBatchStatus, batch: &ImageBatch, keys: &BatchKeys, observed: &Observed, plan: &Plan) {
+    if let Some(ingest) = &observed.ingest {
+        status.rows = Some(ingest.rows);
+        if ingest.accepted {
+            status.images = Some(ingest.images);
+            status.manifest = Some(keys.manifest());
+        }
+    } else if let Some(upload) = &batch.spec.source.upload
+        && !matches!(plan.phase, Phase::Ended(_))
+    {
+        // The gateway has counted already; ingest confirms it.
+        status.rows = Some(upload.rows);
+        status.images = Some(upload.images);
+    } else {
+        status.images = None;
+    }
+}
+
+fn set_counts(status: &mut ImageBatchStatus, observed: &Observed, plan: &Plan) {
+    let counts = if let Phase::Ended(End::Reported { result, .. }) = &plan.phase {
+        result.counts
+    } else {
+        let Counts { succeeded, failed, kept_original, bytes_in, bytes_out } = observed.progress;
+        Counts {
+            succeeded: succeeded.max(status.succeeded),
+            failed: failed.max(status.failed),
+            kept_original: kept_original.max(status.kept_original),
+            bytes_in: bytes_in.max(status.bytes_in),
+            bytes_out: bytes_out.max(status.bytes_out),
+        }
+    };
+    status.succeeded = counts.succeeded;
+    status.failed = counts.failed;
+    status.kept_original = counts.kept_original;
+    status.bytes_in = counts.bytes_in;
+    status.bytes_out = counts.bytes_out;
+    let share = |part: i64, whole: i64| (whole > 0).then(|| format!("{}%", part * 100 / whole));
+    status.percent = share(counts.done(), status.images.unwrap_or_default());
+    status.saved = share(counts.bytes_in - counts.bytes_out, counts.bytes_in);
+}
+
+fn set_failures(status: &mut ImageBatchStatus, observed: &Observed, plan: &Plan) {
+    if let Phase::Ended(End::Reported { result, .. }) = &plan.phase {
+        status.failures.clone_from(&result.failures);
+    } else if let Some(ingest) = &observed.ingest {
+        let problems = ingest.problems.iter().take(MAX_STATUS_FAILURES);
+        status.failures = problems
+            .map(|problem| Failure {
+                row: problem.row.unwrap_or_default() as i64,
+                image: None,
+                reason: problem.code.to_string(),
+                detail: shorten(&problem.message, MAX_DETAIL),
+            })
+            .collect();
+    }
+}
+
+fn statements(status: &ImageBatchStatus, observed: &Observed, plan: &Plan) -> Vec<Statement> {
+    let end = match &plan.phase {
+        Phase::Ended(end) => Some(end),
+        _ => None,
+    };
+    let (state, word, message) = succeeded(status, &plan.phase);
+    let report_ready = match end {
+        None => (None, word, "the report is written at the end".to_owned()),
+        Some(End::Reported { .. }) => (Some(true), reason::REPORT_WRITTEN, "output.csv and failed.csv are stored".to_owned()),
+        Some(End::ReportFailed) => (Some(false), reason::REPORT_FAILED, message.clone()),
+        Some(_) => (Some(false), reason::NO_REPORT, "the source was not accepted".to_owned()),
+    };
+    let (accepted, accepted_word, accepted_message) = accepted(observed, plan, word, &message);
+    let finished = (Some(end.is_some()), word, message.clone());
+    [
+        (ACCEPTED, accepted, accepted_word, accepted_message),
+        (SUCCEEDED, state, word, message),
+        (REPORT_READY, report_ready.0, report_ready.1, report_ready.2),
+        (FINISHED, finished.0, finished.1, finished.2),
+    ]
+    .map(|(type_, status, reason, message)| Statement { type_, status, reason, message })
+    .into()
+}
+
+fn accepted(
+    observed: &Observed,
+    plan: &Plan,
+    word: &'static str,
+    message: &str,
+) -> (Option<bool>, &'static str, String) {
+    match (&observed.ingest, &plan.phase) {
+        (Some(ingest), _) if ingest.accepted => (
+            Some(true),
+            reason::SOURCE_VALID,
+            format!("{} rows with {} images in {} shards", ingest.rows, ingest.images, ingest.shards),
+        ),
+        (_, Phase::Ended(_) | Phase::WaitingForSource(_)) => (Some(false), word, message.to_owned()),
+        _ => (None, reason::PENDING, "the source is not validated yet".to_owned()),
+    }
+}
+
+/// The batch's state in one word and one sentence.
+fn succeeded(status: &ImageBatchStatus, phase: &Phase) -> (Option<bool>, &'static str, String) {
+    let images = status.images.unwrap_or_default();
+    let end = match phase {
+        Phase::WaitingForSource(message) => return (None, reason::SOURCE_NOT_FOUND, message.clone()),
+        Phase::Pending => return (None, reason::PENDING, "waiting for a pod".to_owned()),
+        Phase::Ingesting => return (None, reason::INGESTING, "reading the source".to_owned()),
+        Phase::Running => return (None, reason::RUNNING, "compressing images".to_owned()),
+        Phase::Reporting => return (None, reason::REPORTING, "writing the report".to_owned()),
+        Phase::Ended(end) => end,
+    };
+    let (word, message) = match end {
+        End::NamespaceNotEnabled => (
+            reason::NAMESPACE_NOT_ENABLED,
+            "ImageBatch is not enabled in this namespace; the chart's value \"namespaces\" lists those that are".to_owned(),
+        ),
+        End::Refused(Some(message)) => (reason::INVALID_SOURCE, message.clone()),
+        End::Refused(None) => (reason::INVALID_SOURCE, refusal(status)),
+        End::IngestFailed => {
+            (reason::INGEST_FAILED, "the pods that read the source failed too often; their logs say why".to_owned())
+        }
+        End::DeadlineBeforeIngest => {
+            (reason::DEADLINE_EXCEEDED, "activeDeadlineSeconds was reached before the source was read".to_owned())
+        }
+        End::ReportFailed => {
+            (reason::REPORT_FAILED, "the pods that write the report failed too often; their logs say why".to_owned())
+        }
+        End::Reported { deadline: true, .. } if status.failed > 0 => (
+            reason::DEADLINE_EXCEEDED,
+            format!("activeDeadlineSeconds was reached; {} of {images} images have no result", status.failed),
+        ),
+        End::Reported { .. } if status.failed > 0 => {
+            (reason::IMAGES_FAILED, format!("{} of {images} images failed; failed.csv names them", status.failed))
+        }
+        End::Reported { .. } => {
+            return (Some(true), reason::COMPLETED, format!("all {images} images have a result"));
+        }
+    };
+    (Some(false), word, message)
+}
+
+fn refusal(status: &ImageBatchStatus) -> String {
+    match status.failures.first() {
+        Some(first) if first.row > 0 => format!("the source has problems; the first is in row {}: {}", first.row, first.detail),
+        Some(first) => format!("the source cannot be used: {}", first.detail),
+        None => "the source has problems".to_owned(),
+    }
+}
+
+/// Returns the time from start to completion as Kubernetes prints ages, such as `45s` or `3m5s`.
+fn duration(status: &ImageBatchStatus) -> Option<String> {
+    let (start, end) = (status.start_time.as_ref()?, status.completion_time.as_ref()?);
+    let seconds = (end.0.as_second() - start.0.as_second()).max(0);
+    Some(match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, minutes, _) => format!("{hours}h{minutes}m"),
+    })
+}

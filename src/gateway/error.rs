@@ -1,0 +1,183 @@
+//! What went wrong with a request, as the client sees it: one code, one status, one problem document.
+//!
+//! An [`ApiError`] carries the public text and, apart from it, the cause for the log. It becomes a
+//! response without a body; `request` writes the body, for these as for the errors of axum itself.
+
+use std::sync::Arc;
+
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// The stable code of a problem. The words are part of the API.
+#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// A query parameter is unknown, repeated or out of its bounds.
+    InvalidParameter,
+    /// The request cannot be understood.
+    MalformedRequest,
+    /// The body ended before its announced end.
+    BodyIncomplete,
+    /// The body came slower than the minimum.
+    BodyTooSlow,
+    /// The body is larger than the limit.
+    BodyTooLarge,
+    /// The body's type, charset or encoding is not one that is served.
+    UnsupportedMediaType,
+    /// The CSV has rows that cannot be worked on.
+    InvalidSource,
+    /// The API server found the ImageBatch invalid.
+    InvalidBatch,
+    /// The installation does not work in this namespace.
+    NamespaceNotEnabled,
+    /// There is no batch of that name.
+    BatchNotFound,
+    /// There is no such image.
+    ImageNotFound,
+    /// The batch is not finished, so there is no report yet.
+    NotFinished,
+    /// The batch ended without a report.
+    NoReport,
+    /// There is nothing under this path.
+    NotFound,
+    /// The path does not know the method.
+    MethodNotAllowed,
+    /// The range lies outside of the object.
+    RangeNotSatisfiable,
+    /// As many uploads as allowed are running.
+    TooManyUploads,
+    /// Object storage cannot be reached.
+    StorageUnavailable,
+    /// MongoDB cannot be reached.
+    RecordsUnavailable,
+    /// The API server cannot be reached or refuses the gateway.
+    ClusterUnavailable,
+    /// The gateway is not ready for requests.
+    NotReady,
+    /// A fault of the gateway.
+    Internal,
+}
+
+impl Code {
+    /// Returns the HTTP status and the title, which is the same for every occurrence.
+    #[must_use]
+    pub fn status_and_title(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::InvalidParameter => (StatusCode::BAD_REQUEST, "A query parameter is not valid"),
+            Self::MalformedRequest => (StatusCode::BAD_REQUEST, "The request is malformed"),
+            Self::BodyIncomplete => (StatusCode::BAD_REQUEST, "The body is incomplete"),
+            Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "The body came too slowly"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body's type is not supported"),
+            Self::InvalidSource => (StatusCode::UNPROCESSABLE_ENTITY, "The CSV is not valid"),
+            Self::InvalidBatch => (StatusCode::UNPROCESSABLE_ENTITY, "The batch is not valid"),
+            Self::NamespaceNotEnabled => (StatusCode::NOT_FOUND, "The namespace is not enabled"),
+            Self::BatchNotFound => (StatusCode::NOT_FOUND, "There is no such batch"),
+            Self::ImageNotFound => (StatusCode::NOT_FOUND, "There is no such image"),
+            Self::NotFinished => (StatusCode::CONFLICT, "The batch is not finished"),
+            Self::NoReport => (StatusCode::NOT_FOUND, "The batch has no report"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "There is nothing here"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed"),
+            Self::RangeNotSatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, "The range is not satisfiable"),
+            Self::TooManyUploads => (StatusCode::SERVICE_UNAVAILABLE, "Too many uploads are running"),
+            Self::StorageUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "Object storage is not available"),
+            Self::RecordsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "The records are not available"),
+            Self::ClusterUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "The cluster is not available"),
+            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "The gateway is not ready"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "The gateway failed"),
+        }
+    }
+}
+
+/// A request's failure: what the client reads, and the cause that only the log gets.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct ApiError {
+    pub(crate) code: Code,
+    detail: String,
+    members: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    #[source]
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Seconds after which a client may try again when a dependency is away.
+const RETRY_SECONDS: u64 = 5;
+
+impl ApiError {
+    /// Returns an error with a sentence for the client.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let headers = match code.status_and_title().0 {
+            StatusCode::SERVICE_UNAVAILABLE => vec![(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS))],
+            _ => Vec::new(),
+        };
+        Self { code, detail: detail.into(), members: Map::new(), headers, cause: None }
+    }
+
+    /// Adds the cause: logged, never sent.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds a member to the problem document.
+    #[must_use]
+    pub fn with(mut self, member: &str, value: impl Serialize) -> Self {
+        // Only maps with keys that are no strings cannot be written; there are none here.
+        self.members.insert(member.to_owned(), json!(value));
+        self
+    }
+
+    /// Adds a header to the response.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Returns the problem document for the request of that path and id.
+    #[must_use]
+    pub(crate) fn document(&self, path: &str, request_id: &str) -> Value {
+        let (status, title) = self.code.status_and_title();
+        let mut document = json!({
+            "type": format!("tag:imagebatch.io,2026:problem:{:?}", self.code),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": self.detail,
+            "instance": path,
+            "code": self.code,
+            "requestId": request_id,
+        });
+        if let Value::Object(members) = &mut document {
+            members.extend(self.members.clone());
+        }
+        document
+    }
+
+    /// Returns the causes on one line, for the log.
+    pub(crate) fn causes(&self) -> Option<String> {
+        let mut cause = self.cause.as_deref().map(|it| it as &dyn std::error::Error);
+        let mut line = String::new();
+        while let Some(current) = cause {
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&current.to_string());
+            cause = current.source();
+        }
+        (!line.is_empty()).then_some(line)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(mut self) -> Response {
+        let mut response = self.code.status_and_title().0.into_response();
+        response.headers_mut().extend(self.headers.drain(..));
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}

@@ -1,0 +1,76 @@
+//! What every handler gets: the clients, the settings, and what bounds the work.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::error::{ApiError, Code};
+use super::health::Readiness;
+use crate::manifest::source::Limits;
+use crate::records::Records;
+use crate::storage::Storage;
+
+/// What the gateway is told about its installation.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where a request without `?namespace=` goes.
+    pub namespace: String,
+    /// The namespaces in which batches are worked on; the default one is among them.
+    pub namespaces: Vec<String>,
+    /// Most bytes of an uploaded CSV.
+    pub max_upload_bytes: u64,
+    /// Bounds of the CSV's content.
+    pub limits: Limits,
+    /// Most uploads at the same time.
+    pub max_concurrent_uploads: usize,
+}
+
+impl Settings {
+    /// Returns the enabled namespace that a request means.
+    pub(crate) fn resolve_namespace(&self, asked: Option<&str>) -> Result<String, ApiError> {
+        let namespace = asked.unwrap_or(&self.namespace);
+        if self.namespaces.iter().any(|it| it == namespace) {
+            return Ok(namespace.to_owned());
+        }
+        let detail = format!("namespace {namespace:?} is not enabled; enabled are: {}", self.namespaces.join(", "));
+        Err(ApiError::new(Code::NamespaceNotEnabled, detail).with("namespaces", &self.namespaces))
+    }
+
+    /// Returns the path of a batch; the namespace is named only when it is not the default.
+    pub(crate) fn batch_path(&self, namespace: &str, id: &str, below: &str) -> String {
+        if namespace == self.namespace {
+            format!("/v1/batches/{id}{below}")
+        } else {
+            format!("/v1/batches/{id}{below}?namespace={namespace}")
+        }
+    }
+}
+
+/// Clients and settings, shared by all requests.
+#[derive(Clone)]
+pub struct AppState {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) storage: Storage,
+    pub(crate) records: Records,
+    pub(crate) client: kube::Client,
+    pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) submissions: TaskTracker,
+    pub(crate) readiness: Arc<Readiness>,
+}
+
+impl AppState {
+    /// Returns the state of a gateway that talks to these.
+    #[must_use]
+    pub fn new(settings: Settings, storage: Storage, records: Records, client: kube::Client) -> Self {
+        Self {
+            uploads: Arc::new(Semaphore::new(settings.max_concurrent_uploads)),
+            submissions: TaskTracker::new(),
+            readiness: Arc::new(Readiness::default()),
+            settings: Arc::new(settings),
+            storage,
+            records,
+            client,
+        }
+    }
+}

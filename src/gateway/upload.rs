@@ -1,0 +1,143 @@
+//! Body -> object storage and validator at once; memory does not grow with the body.
+//!
+//! The object appears only when the whole CSV arrived and is valid. Until then there are only parts
+//! of an upload, which are aborted on every other end.
+
+use std::io::Read;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures::StreamExt;
+use object_store::buffered::BufWriter;
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+
+use super::body::{CsvStream, drain};
+use super::error::{ApiError, Code};
+use crate::api::image_batch::Upload;
+use crate::manifest::source::{Limits, ReadSourceError, Summary, read_csv};
+use crate::storage::Storage;
+
+/// Chunks of the body that may wait for the validator.
+const CHUNKS_WAITING: usize = 4;
+/// How long to try to remove what a failed upload stored.
+const CLEANUP: Duration = Duration::from_secs(30);
+
+/// Stores a valid CSV under a key. On an error nothing is stored.
+pub(crate) async fn store(
+    storage: &Storage,
+    key: &str,
+    limits: Limits,
+    mut body: CsvStream,
+) -> Result<Upload, ApiError> {
+    let mut writer = storage.writer(key, "text/csv; charset=utf-8");
+    let validated = match receive(&mut writer, limits, &mut body).await {
+        Ok(validated) => validated,
+        Err(error) => {
+            abort(writer, key).await;
+            drain(&mut body).await;
+            return Err(error);
+        }
+    };
+    if let Err(error) = writer.shutdown().await {
+        // The last request may have been carried out although its answer was lost.
+        delete(storage, key).await;
+        return Err(unavailable(error));
+    }
+    Ok(Upload {
+        key: key.to_owned(),
+        sha256: validated.sha256,
+        rows: validated.summary.rows as i64,
+        images: validated.summary.images as i64,
+    })
+}
+
+/// Deletes a stored upload that no batch will use.
+pub(crate) async fn delete(storage: &Storage, key: &str) {
+    match tokio::time::timeout(CLEANUP, storage.delete(key)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(key, error = &error as &dyn std::error::Error, "failed to delete an upload"),
+        Err(_) => tracing::warn!(key, "failed to delete an upload in time"),
+    }
+}
+
+async fn abort(mut writer: BufWriter, key: &str) {
+    match tokio::time::timeout(CLEANUP, writer.abort()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(key, %error, "failed to abort an upload; the bucket keeps its parts"),
+        Err(_) => tracing::warn!(key, "failed to abort an upload in time; the bucket may keep its parts"),
+    }
+}
+
+/// What the validator found, and what it read.
+struct Validated {
+    summary: Summary,
+    sha256: String,
+}
+
+/// Hands each chunk to the writer and to the validator, and returns what that found when it is good.
+async fn receive(writer: &mut BufWriter, limits: Limits, body: &mut CsvStream) -> Result<Validated, ApiError> {
+    let (chunks, waiting) = mpsc::channel(CHUNKS_WAITING);
+    let validator = tokio::task::spawn_blocking(move || validate(waiting, &limits));
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk?;
+        writer.write_all(&chunk).await.map_err(unavailable)?;
+        // A closed channel means that the validator needs no more: what it found refuses the CSV.
+        if chunks.send(chunk).await.is_err() {
+            break;
+        }
+    }
+    drop(chunks);
+    let validated = validator.await.map_err(internal)?.map_err(internal)?;
+    let problems = &validated.summary.problems;
+    if problems.is_empty() {
+        return Ok(validated);
+    }
+    let total = problems.total();
+    let first = problems.listed.first().map(ToString::to_string).unwrap_or_default();
+    let detail = match total {
+        1 => first,
+        _ => format!("{total} problems were found; the first is: {first}"),
+    };
+    Err(ApiError::new(Code::InvalidSource, detail)
+        .with("errors", &problems.listed)
+        .with("errorCount", total)
+        .with("counts", &problems.counts)
+        .with("rows", validated.summary.rows))
+}
+
+fn validate(waiting: mpsc::Receiver<Bytes>, limits: &Limits) -> Result<Validated, ReadSourceError> {
+    let mut hash = Sha256::new();
+    let source = Chunks { waiting, current: Bytes::new(), hash: &mut hash };
+    let summary = read_csv(source, limits, |_| Ok(()))?;
+    Ok(Validated { summary, sha256: hex::encode(hash.finalize()) })
+}
+
+/// Reads chunks from the channel on a blocking thread, and hashes them.
+struct Chunks<'a> {
+    waiting: mpsc::Receiver<Bytes>,
+    current: Bytes,
+    hash: &'a mut Sha256,
+}
+
+impl Read for Chunks<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.current.is_empty() {
+            let Some(chunk) = self.waiting.blocking_recv() else { return Ok(0) };
+            self.hash.update(&chunk);
+            self.current = chunk;
+        }
+        let length = buffer.len().min(self.current.len());
+        self.current.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}
+
+fn unavailable(error: std::io::Error) -> ApiError {
+    ApiError::new(Code::StorageUnavailable, "the upload could not be stored; nothing of it is kept").caused_by(error)
+}
+
+fn internal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ApiError {
+    ApiError::new(Code::Internal, "the upload could not be validated; nothing of it is kept").caused_by(error)
+}
