@@ -62,7 +62,8 @@ pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
         }
         ready.send_replace(true);
         tracing::info!(namespaces = ?context.namespaces, "controller started");
-        run(Arc::clone(&context), stop.clone().cancelled_owned()).await;
+        let batches = Api::all(context.client.clone());
+        run(batches, Arc::clone(&context), stop.clone().cancelled_owned()).await;
     };
     let mut work = std::pin::pin!(work);
     tokio::select! {
@@ -76,9 +77,12 @@ pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
     Ok(health.await??)
 }
 
-/// Runs the controller until `shutdown`, then lets reconciles in progress end.
-pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Send + Sync + 'static) {
-    let batches = Api::<ImageBatch>::all(context.client.clone());
+/// Brings these ImageBatches to their end until `shutdown`, then lets reconciles in progress end.
+pub async fn run(
+    batches: Api<ImageBatch>,
+    context: Arc<Context>,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) {
     let mut controller = Controller::new(batches, watcher::Config::default())
         .with_config(Config::default().concurrency(CONCURRENT_RECONCILES))
         .graceful_shutdown_on(shutdown);
@@ -102,7 +106,9 @@ pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Sen
 
 /// Brings one batch a step further.
 pub async fn reconcile(batch: Arc<ImageBatch>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    tokio::time::timeout(RECONCILE_TIMEOUT, reconcile_batch(batch, context)).await.map_err(|_| ReconcileError::Timeout)?
+    tokio::time::timeout(RECONCILE_TIMEOUT, reconcile_batch(batch, context))
+        .await
+        .map_err(|_| ReconcileError::Timeout)?
 }
 
 async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Result<Action, ReconcileError> {
@@ -135,11 +141,7 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
     }
     let (uid, namespace) = (batch.uid().unwrap_or_default(), batch.namespace().unwrap_or_default());
     let enabled = context.is_enabled(&namespace);
-    if before.start_time.is_none() {
-        context.records.upsert_origin(&uid, &Origin::of(batch)).await?;
-    }
-    let observed =
-        if enabled { observe(&context.client, &context.records, batch).await? } else { Observed::default() };
+    let observed = if enabled { observe(&context.client, &context.records, batch).await? } else { Observed::default() };
     let now = Time(Timestamp::now());
     let start = before.start_time.as_ref().map_or(now.0, |it| it.0);
     let deadline = start.saturating_add(SignedDuration::from_secs(batch.spec.active_deadline_seconds)).unwrap_or(start);
@@ -157,7 +159,7 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
             context.records.delete_progress(&uid).await?;
         }
         // The mirror first: once the ImageBatch says Finished, nobody comes back to repair it.
-        context.records.mirror_status(&uid, &status).await?;
+        context.records.mirror_status(&uid, &Origin::of(batch), &status).await?;
         apply::apply_status(&context.client, batch, &status).await?;
         context.note_written(&uid, status.is_finished());
         apply::publish_changes(&context.recorder, batch, &status).await;

@@ -29,6 +29,6 @@ pub mod storage;
 
 pub mod telemetry;
 
-//pub mod gateway;
-pub mod controller;
 pub mod compressor;
+pub mod controller;
+pub mod gateway;

@@ -3,10 +3,10 @@
 //! The same code validates in the gateway and in `ingest`, so a batch made by kubectl alone meets
 //! the same rules as an upload. The files follow the path of a row.
 
-pub mod problem;
-pub mod url_cell;
-pub mod row;
-pub mod source;
-pub mod shard;
 pub mod outcome;
+pub mod problem;
 pub mod report;
+pub mod row;
+pub mod shard;
+pub mod source;
+pub mod url_cell;

@@ -1,4 +1,5 @@
-//! Records in MongoDB: requests, the two append-only ledgers (products and outcomes), and progress.
+//! Records in MongoDB: requests, the two append-only ledgers (products and outcomes), the stages'
+//! results, and progress.
 //!
 //! Rules that hold for MongoDB and for servers that only speak its protocol: one update a command,
 //! bulk for inserts only, no transactions, reads by equality. A duplicate of an insert counts as
@@ -6,6 +7,7 @@
 
 pub mod ledger;
 pub mod request;
+pub mod result;
 pub mod shard;
 
 use std::time::Duration;
@@ -17,6 +19,7 @@ use mongodb::error::{Error, ErrorKind, WriteFailure};
 use mongodb::options::{ClientOptions, IndexOptions};
 use mongodb::{Client, Collection, Database, IndexModel};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 
 /// Where records are kept.
 #[derive(Args, Debug, Clone)]
@@ -35,6 +38,9 @@ pub enum RecordError {
     /// The connection string is not usable.
     #[error("failed to set up the MongoDB client")]
     Configure(#[source] Error),
+    /// A value cannot be a document.
+    #[error("failed to write a record as BSON")]
+    Serialize(#[source] Error),
     /// A command failed, also after retries.
     #[error("failed to {action}")]
     Command {
@@ -44,6 +50,12 @@ pub enum RecordError {
         #[source]
         source: Error,
     },
+}
+
+impl RecordError {
+    fn serialize(source: mongodb::bson::error::Error) -> Self {
+        Self::Serialize(source.into())
+    }
 }
 
 /// How long to try again while MongoDB is away.
@@ -88,6 +100,7 @@ impl Records {
         for (collection, keys) in [
             (ledger::PRODUCTS, by_row.clone()),
             (ledger::OUTCOMES, by_row),
+            (result::RESULTS, doc! { "batch": 1 }),
             (shard::SHARDS, doc! { "batch": 1 }),
             (request::REQUESTS, doc! { "namespace": 1, "name": 1 }),
         ] {
@@ -105,12 +118,18 @@ impl Records {
 
     /// Deletes every record of a batch. The request goes last: it is how a batch is found again.
     pub async fn delete_batch(&self, uid: &str) -> Result<(), RecordError> {
-        for (collection, field) in
-            [(shard::SHARDS, "batch"), (ledger::OUTCOMES, "batch"), (ledger::PRODUCTS, "batch"), (request::REQUESTS, "_id")]
-        {
+        for (collection, field) in [
+            (shard::SHARDS, "batch"),
+            (ledger::OUTCOMES, "batch"),
+            (ledger::PRODUCTS, "batch"),
+            (result::RESULTS, "batch"),
+            (request::REQUESTS, "_id"),
+        ] {
             let collection = self.collection::<Document>(collection);
-            self.run("delete a batch's records", || async { collection.delete_many(doc! { field: uid }).await.map(drop) })
-                .await?;
+            self.run("delete a batch's records", || async {
+                collection.delete_many(doc! { field: uid }).await.map(drop)
+            })
+            .await?;
         }
         Ok(())
     }
@@ -145,6 +164,28 @@ fn is_transient(error: &Error) -> bool {
         // Two first upserts of one document may race; the second try finds it.
         ErrorKind::Write(WriteFailure::WriteError(error)) => error.code == DUPLICATE_KEY,
         _ => error.contains_label("RetryableWriteError") || error.contains_label("TransientTransactionError"),
+    }
+}
+
+/// Documents of one insert command.
+const BULK: usize = 1_000;
+
+impl Records {
+    /// Inserts documents; those whose `_id` exists stay as they are.
+    async fn insert<T: Serialize + Send + Sync>(
+        &self,
+        collection: &str,
+        action: &'static str,
+        records: &[T],
+    ) -> Result<(), RecordError> {
+        let collection = self.collection::<T>(collection);
+        for bulk in records.chunks(BULK) {
+            self.run(action, || async {
+                collection.insert_many(bulk).ordered(false).await.map(drop).or_else(ignore_duplicates)
+            })
+            .await?;
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,9 @@ use imagebatch::telemetry;
 
 fn main() -> ExitCode {
     let args = CompressorArgs::parse();
-    match telemetry::start(&args.log).and_then(|()| telemetry::block_on(async { Ok(compressor::run(args.command).await) })) {
+    match telemetry::start(&args.log)
+        .and_then(|()| telemetry::block_on(async { Ok(compressor::run(args.command).await) }))
+    {
         Ok(Err(error)) if error.is_permanent() => {
             telemetry::exit_code(Err(error.into()));
             ExitCode::from(compressor::PERMANENT_EXIT_CODE)

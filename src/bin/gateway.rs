@@ -1,1 +1,34 @@
-fn main(){}
+//! The gateway's executable: `run` serves, `check` asks a gateway that does.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use imagebatch::gateway::check::{self, CheckArgs};
+use imagebatch::gateway::{self, GatewayArgs};
+use imagebatch::telemetry::{self, LogArgs};
+
+/// Takes CSVs over HTTP, and serves status, reports and images.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Run(Box<GatewayArgs>),
+    /// Check a running gateway: exits 0 when it answers as it should.
+    Check(CheckArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::exit_code(telemetry::start(&cli.log).and_then(|()| match cli.command {
+        Command::Run(args) => telemetry::block_on(gateway::serve(&args)),
+        Command::Check(args) => telemetry::block_on(check::check(&args)),
+    }))
+}

@@ -28,7 +28,13 @@ pub(crate) async fn compress_shard(worker: &Worker, index: u32) -> Result<(), St
     let rows = read_shard(worker, index).await?;
     let restarted = worker.records.start_shard(&worker.input.uid, index).await?;
     let recorded = if restarted { worker.records.outcomes(&worker.input.uid, index).await? } else { Vec::new() };
-    tracing::info!(batch.name = worker.input.name, shard = index, rows = rows.len(), recorded = recorded.len(), "compressing");
+    tracing::info!(
+        batch.name = worker.input.name,
+        shard = index,
+        rows = rows.len(),
+        recorded = recorded.len(),
+        "compressing"
+    );
 
     let mut assembly = Assembly::new(rows, recorded);
     let recorder = Recorder::start(worker, index, assembly.complete());
@@ -89,7 +95,8 @@ impl Assembly {
 
     /// Returns the URLs without an outcome, in the order of their rows.
     fn waiting_urls(&self) -> Vec<String> {
-        let mut urls: Vec<(&(usize, usize), &String)> = self.places.iter().map(|(url, places)| (&places[0], url)).collect();
+        let mut urls: Vec<(&(usize, usize), &String)> =
+            self.places.iter().map(|(url, places)| (&places[0], url)).collect();
         urls.sort_unstable();
         urls.into_iter().map(|(_, url)| url.clone()).collect()
     }

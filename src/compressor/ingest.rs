@@ -18,7 +18,7 @@ use crate::manifest::row::Row;
 use crate::manifest::shard::{Manifest, Sharder, read_lines};
 use crate::manifest::source::{Summary, read_csv, read_products};
 use crate::records::ledger::ProductRecord;
-use crate::records::request::IngestResult;
+use crate::records::result::IngestResult;
 
 /// Problems that go into the record and the status; all of them are in the stored report.
 const RECORDED_PROBLEMS: usize = 20;
@@ -60,7 +60,7 @@ async fn accept(worker: &Worker, manifest: &Manifest) -> Result<(), StageError> 
         shards: manifest.shards as i32,
         ..IngestResult::default()
     };
-    Ok(worker.records.set_ingest(&worker.input.uid, &result).await?)
+    Ok(worker.records.insert_ingest(&worker.input.uid, &result).await?)
 }
 
 async fn refuse(worker: &Worker, summary: &Summary) -> Result<(), StageError> {
@@ -77,7 +77,7 @@ async fn refuse(worker: &Worker, summary: &Summary) -> Result<(), StageError> {
         problem_count: problems.total() as i64,
     };
     tracing::info!(batch.name = worker.input.name, problems = problems.total(), "source refused");
-    Ok(worker.records.set_ingest(&worker.input.uid, &result).await?)
+    Ok(worker.records.insert_ingest(&worker.input.uid, &result).await?)
 }
 
 /// Reads the source again and writes a shard and its product records whenever one is full.

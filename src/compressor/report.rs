@@ -17,14 +17,15 @@ use crate::manifest::report::{ReportWriter, Totals};
 use crate::manifest::row::Row;
 use crate::manifest::shard::{Manifest, read_lines};
 use crate::records::ledger::OutcomeRecord;
-use crate::records::request::ReportResult;
+use crate::records::result::ReportResult;
 
 /// Runs the stage. Running it again writes the same files.
 pub(crate) async fn report(worker: &Worker) -> Result<(), StageError> {
     let keys = worker.keys();
     let key = keys.manifest();
     let bytes = worker.storage.read(&key).await?.ok_or_else(|| StageError::MissingObject(key.clone()))?;
-    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|source| StageError::ParseObject { key, source })?;
+    let manifest: Manifest =
+        serde_json::from_slice(&bytes).map_err(|source| StageError::ParseObject { key, source })?;
 
     let (shards, mut waiting) = mpsc::channel::<Vec<(Row, RowOutcome)>>(1);
     let output = SyncIoBridge::new(worker.storage.writer(&keys.output_csv(), "text/csv; charset=utf-8"));
@@ -58,7 +59,7 @@ pub(crate) async fn report(worker: &Worker) -> Result<(), StageError> {
 
     let Totals { rows, counts, failures } = totals;
     tracing::info!(batch.name = worker.input.name, counts.succeeded, counts.failed, "reported");
-    Ok(worker.records.set_report(&worker.input.uid, &ReportResult { rows, counts, failures }).await?)
+    Ok(worker.records.insert_report(&worker.input.uid, &ReportResult { rows, counts, failures }).await?)
 }
 
 /// Returns a shard's rows with their outcomes; records those that were missing.

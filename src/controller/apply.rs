@@ -75,7 +75,8 @@ pub(crate) async fn publish_changes(recorder: &Recorder, batch: &ImageBatch, sta
 }
 
 async fn publish(recorder: &Recorder, batch: &ImageBatch, type_: EventType, reason: &str, action: &str, note: String) {
-    let event = Event { type_, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: None };
+    let event =
+        Event { type_, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: None };
     // An Event is a courtesy; the batch goes on without it.
     if let Err(error) = recorder.publish(&event, &batch.object_ref(&())).await {
         tracing::warn!(batch.name = batch.name_any(), reason, %error, "failed to publish an Event");

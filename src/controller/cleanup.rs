@@ -11,6 +11,7 @@ use super::error::ReconcileError;
 use crate::api::condition::{FINISHED, SUCCEEDED, Statement, reason, set_condition};
 use crate::api::image_batch::{DeletionPolicy, ImageBatch};
 use crate::api::labels;
+use crate::records::request::Origin;
 
 /// Cleans up; fails with [`ReconcileError::JobsRemain`] as long as pods may still write.
 pub(crate) async fn clean_up(context: &Context, batch: &ImageBatch, now: Time) -> Result<(), ReconcileError> {
@@ -33,11 +34,12 @@ pub(crate) async fn clean_up(context: &Context, batch: &ImageBatch, now: Time) -
             if !status.is_finished() {
                 let message = "the ImageBatch was deleted before its end".to_owned();
                 for (type_, value) in [(SUCCEEDED, false), (FINISHED, true)] {
-                    let statement = Statement { type_, status: Some(value), reason: reason::DELETED, message: message.clone() };
+                    let statement =
+                        Statement { type_, status: Some(value), reason: reason::DELETED, message: message.clone() };
                     set_condition(&mut status.conditions, statement, batch.metadata.generation, &now);
                 }
                 status.active = 0;
-                context.records.mirror_status(&uid, &status).await?;
+                context.records.mirror_status(&uid, &Origin::of(batch), &status).await?;
             }
         }
     }

@@ -114,7 +114,8 @@ fn failure_policy(indexed: bool) -> PodFailurePolicy {
 }
 
 fn pod(batch: &ImageBatch, stage: Stage, input: String, settings: &WorkerArgs) -> PodSpec {
-    let env = |name: &str, value: &str| EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None };
+    let env =
+        |name: &str, value: &str| EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None };
     let config_map =
         batch.spec.source.config_map_key_ref.as_ref().filter(|_| matches!(stage, Stage::Run | Stage::Ingest));
     let container = Container {
@@ -170,7 +171,10 @@ fn resources(settings: &WorkerArgs) -> ResourceRequirements {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), Quantity((*value).clone()))).collect()
     };
     ResourceRequirements {
-        requests: Some(quantities(&[("cpu", &settings.worker_cpu_request), ("memory", &settings.worker_memory_request)])),
+        requests: Some(quantities(&[
+            ("cpu", &settings.worker_cpu_request),
+            ("memory", &settings.worker_memory_request),
+        ])),
         limits: Some(quantities(&[("memory", &settings.worker_memory_limit)])),
         claims: None,
     }

@@ -13,7 +13,7 @@ use crate::api::labels;
 use crate::api::progress::Counts;
 use crate::api::stage::Stage;
 use crate::records::Records;
-use crate::records::request::{IngestResult, ReportResult};
+use crate::records::result::{IngestResult, ReportResult, Results};
 
 /// Everything a plan is made from, besides the ImageBatch itself.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -66,16 +66,20 @@ pub enum ConfigMapState {
 }
 
 /// Observes a batch; reads only.
-pub(crate) async fn observe(client: &Client, records: &Records, batch: &ImageBatch) -> Result<Observed, ReconcileError> {
+pub(crate) async fn observe(
+    client: &Client,
+    records: &Records,
+    batch: &ImageBatch,
+) -> Result<Observed, ReconcileError> {
     let uid = batch.uid().unwrap_or_default();
     let namespace = batch.namespace().unwrap_or_default();
     let jobs = Api::<Job>::namespaced(client.clone(), &namespace);
     let selector = ListParams::default().labels(&format!("{}={uid}", labels::BATCH_UID));
     let listed = jobs.list(&selector).await.map_err(ReconcileError::ListJobs)?;
-    let jobs: BTreeMap<Stage, JobState> = listed.iter().filter_map(|job| Some((stage_of(job)?, state_of(job)))).collect();
+    let jobs: BTreeMap<Stage, JobState> =
+        listed.iter().filter_map(|job| Some((stage_of(job)?, state_of(job)))).collect();
 
-    let request = records.request(&uid).await?;
-    let (ingest, report) = request.map_or((None, None), |it| (it.ingest, it.report));
+    let Results { ingest, report } = records.results(&uid).await?;
     let progress = if ingest.is_some() && report.is_none() { records.progress(&uid).await? } else { Counts::default() };
     let config_map = match &batch.spec.source.config_map_key_ref {
         Some(reference) if jobs.is_empty() && ingest.is_none() => {

@@ -37,7 +37,8 @@ pub fn compute_status(
         status.active = 0;
         status.completion_time.get_or_insert_with(|| now.clone());
         if matches!(end, End::Reported { .. }) {
-            status.report = Some(ReportLocation { output_csv_key: keys.output_csv(), failed_csv_key: keys.failed_csv() });
+            status.report =
+                Some(ReportLocation { output_csv_key: keys.output_csv(), failed_csv_key: keys.failed_csv() });
         }
     }
     status.duration = duration(&status);
@@ -50,10 +51,8 @@ pub fn compute_status(
 fn set_size(status: &mut ImageBatchStatus, batch: &ImageBatch, keys: &BatchKeys, observed: &Observed, plan: &Plan) {
     if let Some(ingest) = &observed.ingest {
         status.rows = Some(ingest.rows);
-        if ingest.accepted {
-            status.images = Some(ingest.images);
-            status.manifest = Some(keys.manifest());
-        }
+        status.images = ingest.accepted.then_some(ingest.images);
+        status.manifest = ingest.accepted.then(|| keys.manifest());
     } else if let Some(upload) = &batch.spec.source.upload
         && !matches!(plan.phase, Phase::Ended(_))
     {
@@ -112,7 +111,9 @@ fn statements(status: &ImageBatchStatus, observed: &Observed, plan: &Plan) -> Ve
     let (state, word, message) = succeeded(status, &plan.phase);
     let report_ready = match end {
         None => (None, word, "the report is written at the end".to_owned()),
-        Some(End::Reported { .. }) => (Some(true), reason::REPORT_WRITTEN, "output.csv and failed.csv are stored".to_owned()),
+        Some(End::Reported { .. }) => {
+            (Some(true), reason::REPORT_WRITTEN, "output.csv and failed.csv are stored".to_owned())
+        }
         Some(End::ReportFailed) => (Some(false), reason::REPORT_FAILED, message.clone()),
         Some(_) => (Some(false), reason::NO_REPORT, "the source was not accepted".to_owned()),
     };
@@ -159,7 +160,8 @@ fn succeeded(status: &ImageBatchStatus, phase: &Phase) -> (Option<bool>, &'stati
     let (word, message) = match end {
         End::NamespaceNotEnabled => (
             reason::NAMESPACE_NOT_ENABLED,
-            "ImageBatch is not enabled in this namespace; the chart's value \"namespaces\" lists those that are".to_owned(),
+            "ImageBatch is not enabled in this namespace; the chart's value \"namespaces\" lists those that are"
+                .to_owned(),
         ),
         End::Refused(Some(message)) => (reason::INVALID_SOURCE, message.clone()),
         End::Refused(None) => (reason::INVALID_SOURCE, refusal(status)),
@@ -188,7 +190,9 @@ fn succeeded(status: &ImageBatchStatus, phase: &Phase) -> (Option<bool>, &'stati
 
 fn refusal(status: &ImageBatchStatus) -> String {
     match status.failures.first() {
-        Some(first) if first.row > 0 => format!("the source has problems; the first is in row {}: {}", first.row, first.detail),
+        Some(first) if first.row > 0 => {
+            format!("the source has problems; the first is in row {}: {}", first.row, first.detail)
+        }
         Some(first) => format!("the source cannot be used: {}", first.detail),
         None => "the source has problems".to_owned(),
     }

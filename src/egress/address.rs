@@ -37,7 +37,9 @@ fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => !FORBIDDEN_V4.iter().any(|&(network, bits)| in_v4(v4, network, bits)),
         // Global unicast is 2000::/3 (RFC 4291); a few blocks of it are not for the public.
-        IpAddr::V6(v6) => in_v6(v6, [0x2000, 0], 3) && !FORBIDDEN_V6.iter().any(|&(network, bits)| in_v6(v6, network, bits)),
+        IpAddr::V6(v6) => {
+            in_v6(v6, [0x2000, 0], 3) && !FORBIDDEN_V6.iter().any(|&(network, bits)| in_v6(v6, network, bits))
+        }
     }
 }
 
@@ -81,7 +83,9 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4 = |high: u16, low: u16| Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     match address.segments() {
         // Mapped, its SIIT spelling, and compatible; `::` and `::1` fall into 0.0.0.0/8.
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] => v4(high, low),
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] => {
+            v4(high, low)
+        }
         // NAT64, the well-known prefix; of the local one the operator's split is unknown: refused as not public.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
         [0x2002, high, low, ..] => v4(high, low),
@@ -100,12 +104,45 @@ mod tests {
     fn addresses_that_are_not_public_are_refused() {
         let rule = Allowed::default();
         for address in [
-            "0.0.0.0", "10.0.0.1", "100.64.0.1", "127.0.0.1", "169.254.169.254", "169.254.20.10", "172.16.0.1",
-            "172.31.255.255", "192.0.0.192", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.51.100.1",
-            "203.0.113.9", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "::ffff:10.0.0.1",
-            "::ffff:0:a00:1", "::10.0.0.1", "64:ff9b::a00:1", "64:ff9b:1::1", "2002:a00:1::", "2001:0::",
-            "2001:0:1:2:3:4:f5ff:fffe", "2a00::5efe:10.0.0.1", "2a00::200:5efe:a00:1", "fe80::1", "fc00::1", "fd00::1",
-            "fec0::1", "ff02::1", "5f00::1", "3fff::1", "2001:db8::1", "100::1",
+            "0.0.0.0",
+            "10.0.0.1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "169.254.20.10",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.192",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.51.100.1",
+            "203.0.113.9",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:10.0.0.1",
+            "::ffff:0:a00:1",
+            "::10.0.0.1",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::1",
+            "2002:a00:1::",
+            "2001:0::",
+            "2001:0:1:2:3:4:f5ff:fffe",
+            "2a00::5efe:10.0.0.1",
+            "2a00::200:5efe:a00:1",
+            "fe80::1",
+            "fc00::1",
+            "fd00::1",
+            "fec0::1",
+            "ff02::1",
+            "5f00::1",
+            "3fff::1",
+            "2001:db8::1",
+            "100::1",
         ] {
             assert!(!rule.permits(address.parse().expect("an address")), "{address}");
         }
@@ -114,7 +151,9 @@ mod tests {
     #[test]
     fn public_addresses_are_permitted() {
         let rule = Allowed::default();
-        for address in ["1.1.1.1", "93.184.216.34", "172.32.0.1", "2606:4700::1111", "64:ff9b::101:101", "2002:101:101::"] {
+        for address in
+            ["1.1.1.1", "93.184.216.34", "172.32.0.1", "2606:4700::1111", "64:ff9b::101:101", "2002:101:101::"]
+        {
             assert!(rule.permits(address.parse().expect("an address")), "{address}");
         }
     }

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
 
 use super::error::{ApiError, Code};
 
@@ -34,6 +35,8 @@ pub(crate) enum BodyError {
     TooLarge(u64),
     #[error("the body came slower than {MIN_BYTES_PER_SECOND} bytes a second, or paused for {} seconds", IDLE.as_secs())]
     TooSlow,
+    #[error("the gateway is shutting down; nothing of the upload is kept, send it again")]
+    Ending,
     #[error("the body broke off")]
     Incomplete(#[source] axum::Error),
     #[error("the form cannot be read")]
@@ -49,6 +52,7 @@ impl From<BodyError> for ApiError {
         let code = match &error {
             BodyError::TooLarge(_) => Code::BodyTooLarge,
             BodyError::TooSlow => Code::BodyTooSlow,
+            BodyError::Ending => Code::NotReady,
             BodyError::Incomplete(_) => Code::BodyIncomplete,
             BodyError::Form(_) | BodyError::UnexpectedPart(_) | BodyError::MissingPart => Code::MalformedRequest,
         };
@@ -61,18 +65,26 @@ impl From<BodyError> for ApiError {
 }
 
 /// Returns the CSV of a request, or why its kind of body is not served.
-pub(crate) async fn open(request: Request, max_bytes: u64) -> Result<CsvStream, ApiError> {
+/// The stream ends with an error when the gateway does.
+pub(crate) async fn open(request: Request, max_bytes: u64, ending: CancellationToken) -> Result<CsvStream, ApiError> {
     let kind = Kind::of(request.headers())?;
     let announced = header(request.headers(), &CONTENT_LENGTH).and_then(|it| it.parse::<u64>().ok());
-    // A client that asks first has sent nothing yet: it is told before it does.
-    if announced.is_some_and(|it| it > max_bytes + FORM_OVERHEAD) && request.headers().contains_key(EXPECT) {
+    let overhead = match kind {
+        Kind::Csv => 0,
+        Kind::Form => FORM_OVERHEAD,
+    };
+    if announced.is_some_and(|it| it > max_bytes + overhead) {
+        // A client that asks first has sent nothing yet, and is told before it does.
+        if !request.headers().contains_key(EXPECT) {
+            drain_raw(&mut request.into_body().into_data_stream()).await;
+        }
         return Err(BodyError::TooLarge(max_bytes).into());
     }
     let (parts, body) = request.into_parts();
     match kind {
-        Kind::Csv => Ok(bounded(body, max_bytes).boxed()),
+        Kind::Csv => Ok(bounded(body, max_bytes, ending).boxed()),
         Kind::Form => {
-            let body = Body::from_stream(bounded(body, max_bytes + FORM_OVERHEAD));
+            let body = Body::from_stream(bounded(body, max_bytes + overhead, ending));
             let mut request = Request::from_parts(parts, body);
             DefaultBodyLimit::disable().apply(&mut request);
             let form = Multipart::from_request(request, &()).await.map_err(|rejection| {
@@ -124,7 +136,11 @@ impl Kind {
 }
 
 /// Returns the body's chunks; ends with an error at the first limit that is passed.
-fn bounded(body: Body, max_bytes: u64) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
+fn bounded(
+    body: Body,
+    max_bytes: u64,
+    ending: CancellationToken,
+) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
     async_stream::try_stream! {
         let mut chunks = body.into_data_stream();
         let mut bytes = 0;
@@ -132,7 +148,10 @@ fn bounded(body: Body, max_bytes: u64) -> impl Stream<Item = Result<Bytes, BodyE
         let mut waited = Duration::ZERO;
         loop {
             let start = Instant::now();
-            let next = tokio::time::timeout(IDLE, chunks.next()).await.map_err(|_| BodyError::TooSlow)?;
+            let next = tokio::select! {
+                next = tokio::time::timeout(IDLE, chunks.next()) => next.map_err(|_| BodyError::TooSlow),
+                () = ending.cancelled() => Err(BodyError::Ending),
+            }?;
             let Some(chunk) = next else { break };
             let chunk = chunk.map_err(BodyError::Incomplete)?;
             waited += start.elapsed();
@@ -196,6 +215,7 @@ fn form_error(error: MultipartError) -> BodyError {
         match current.downcast_ref::<BodyError>() {
             Some(BodyError::TooLarge(limit)) => return BodyError::TooLarge(limit.saturating_sub(FORM_OVERHEAD)),
             Some(BodyError::TooSlow) => return BodyError::TooSlow,
+            Some(BodyError::Ending) => return BodyError::Ending,
             Some(_) | None => cause = current.source(),
         }
     }

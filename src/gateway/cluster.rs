@@ -6,7 +6,7 @@ use kube::api::PostParams;
 use kube::core::Status;
 use kube::{Api, Client, Config};
 
-use super::error::{ApiError, Code};
+use super::error::{ApiError, Code, chain};
 use crate::api::image_batch::ImageBatch;
 
 /// Field manager of what the gateway creates.
@@ -67,7 +67,7 @@ pub(crate) async fn create(client: &Client, namespace: &str, batch: &ImageBatch)
             }
             Err(error) => last = error,
         }
-        tracing::warn!(batch.name = name, error = &last as &dyn std::error::Error, "failed to create an ImageBatch");
+        tracing::warn!(batch.name = name, error = chain(&last), "failed to create an ImageBatch");
     }
     find(client, namespace, name).await?.ok_or(last)
 }

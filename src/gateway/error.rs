@@ -93,13 +93,15 @@ impl Code {
 
 /// A request's failure: what the client reads, and the cause that only the log gets.
 #[derive(Debug, thiserror::Error)]
-#[error("{detail}")]
-pub struct ApiError {
-    pub(crate) code: Code,
+#[error("{}", .0.detail)]
+pub struct ApiError(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    code: Code,
     detail: String,
     members: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    #[source]
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -114,13 +116,13 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE => vec![(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS))],
             _ => Vec::new(),
         };
-        Self { code, detail: detail.into(), members: Map::new(), headers, cause: None }
+        Self(Box::new(Parts { code, detail: detail.into(), members: Map::new(), headers, cause: None }))
     }
 
     /// Adds the cause: logged, never sent.
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.cause = Some(cause.into());
+        self.0.cause = Some(cause.into());
         self
     }
 
@@ -128,55 +130,62 @@ impl ApiError {
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Serialize) -> Self {
         // Only maps with keys that are no strings cannot be written; there are none here.
-        self.members.insert(member.to_owned(), json!(value));
+        self.0.members.insert(member.to_owned(), json!(value));
         self
     }
 
     /// Adds a header to the response.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
+    }
+
+    /// Returns the HTTP status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.code.status_and_title().0
     }
 
     /// Returns the problem document for the request of that path and id.
     #[must_use]
     pub(crate) fn document(&self, path: &str, request_id: &str) -> Value {
-        let (status, title) = self.code.status_and_title();
+        let (status, title) = self.0.code.status_and_title();
         let mut document = json!({
-            "type": format!("tag:imagebatch.io,2026:problem:{:?}", self.code),
+            "type": format!("tag:imagebatch.io,2026:problem:{:?}", self.0.code),
             "title": title,
             "status": status.as_u16(),
-            "detail": self.detail,
+            "detail": self.0.detail,
             "instance": path,
-            "code": self.code,
+            "code": self.0.code,
             "requestId": request_id,
         });
         if let Value::Object(members) = &mut document {
-            members.extend(self.members.clone());
+            members.extend(self.0.members.clone());
         }
         document
     }
 
-    /// Returns the causes on one line, for the log.
-    pub(crate) fn causes(&self) -> Option<String> {
-        let mut cause = self.cause.as_deref().map(|it| it as &dyn std::error::Error);
-        let mut line = String::new();
-        while let Some(current) = cause {
-            if !line.is_empty() {
-                line.push_str(": ");
-            }
-            line.push_str(&current.to_string());
-            cause = current.source();
-        }
-        (!line.is_empty()).then_some(line)
+    /// Returns the cause on one line, for the log.
+    pub(crate) fn cause(&self) -> Option<String> {
+        self.0.cause.as_deref().map(|it| chain(it))
     }
+}
+
+/// Returns an error and its causes on one line, for the log.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        line = format!("{line}: {current}");
+        cause = current.source();
+    }
+    line
 }
 
 impl IntoResponse for ApiError {
     fn into_response(mut self) -> Response {
-        let mut response = self.code.status_and_title().0.into_response();
-        response.headers_mut().extend(self.headers.drain(..));
+        let mut response = self.status().into_response();
+        response.headers_mut().extend(self.0.headers.drain(..));
         response.extensions_mut().insert(Arc::new(self));
         response
     }

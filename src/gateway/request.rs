@@ -27,17 +27,18 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response<Body> {
         start: Instant::now(),
         status: None,
         bytes: 0,
-        causes: None,
+        cause: None,
     };
     let span = tracing::info_span!("request", request_id = id);
     let mut response = next.run(request).instrument(span).await;
     let status = response.status();
     line.status = Some(status);
     if status.is_client_error() || status.is_server_error() {
-        let error = response.extensions_mut().remove::<Arc<ApiError>>().unwrap_or_else(|| Arc::new(plain_error(status)));
-        line.causes = error.causes();
+        let error =
+            response.extensions_mut().remove::<Arc<ApiError>>().unwrap_or_else(|| Arc::new(plain_error(status)));
+        line.cause = error.cause();
         let document = error.document(&path, &id).to_string();
-        *response.status_mut() = error.code.status_and_title().0;
+        *response.status_mut() = error.status();
         line.status = Some(response.status());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
@@ -86,7 +87,7 @@ fn counted(body: Body, mut line: LogLine) -> Body {
     }
     Body::from_stream(body.into_data_stream().inspect(move |chunk| {
         if let Ok(chunk) = chunk {
-            line.bytes += chunk.len() as u64;
+            line.count(chunk.len());
         }
     }))
 }
@@ -99,7 +100,13 @@ struct LogLine {
     start: Instant,
     status: Option<StatusCode>,
     bytes: u64,
-    causes: Option<String>,
+    cause: Option<String>,
+}
+
+impl LogLine {
+    fn count(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
 }
 
 impl Drop for LogLine {
@@ -107,11 +114,13 @@ impl Drop for LogLine {
         let Self { request_id, method, bytes, .. } = self;
         let route = self.route.as_deref().unwrap_or("none");
         let duration_ms = self.start.elapsed().as_millis() as u64;
-        let error = self.causes.as_deref();
+        let error = self.cause.as_deref();
         match self.status {
             Some(status) if status.is_server_error() => {
                 tracing::warn!(%method, route, status = status.as_u16(), duration_ms, bytes, request_id, error, "request failed");
             }
+            // Probes come every few seconds, and are of interest only when they fail.
+            Some(_) if matches!(route, "/livez" | "/readyz") => {}
             Some(status) => {
                 tracing::info!(%method, route, status = status.as_u16(), duration_ms, bytes, request_id, error, "request");
             }

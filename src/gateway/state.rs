@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::{ApiError, Code};
@@ -56,6 +57,7 @@ pub struct AppState {
     pub(crate) client: kube::Client,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) submissions: TaskTracker,
+    pub(crate) ending: CancellationToken,
     pub(crate) readiness: Arc<Readiness>,
 }
 
@@ -66,6 +68,7 @@ impl AppState {
         Self {
             uploads: Arc::new(Semaphore::new(settings.max_concurrent_uploads)),
             submissions: TaskTracker::new(),
+            ending: CancellationToken::new(),
             readiness: Arc::new(Readiness::default()),
             settings: Arc::new(settings),
             storage,

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tracing::Instrument;
 
-use super::error::{ApiError, Code};
+use super::error::{ApiError, Code, chain};
 use super::options::{EffectiveOptions, SubmitOptions};
 use super::state::AppState;
 use super::{body, cluster, upload};
@@ -43,7 +43,7 @@ pub(crate) async fn submit(State(state): State<AppState>, request: Request) -> R
         let limit = state.settings.max_concurrent_uploads;
         ApiError::new(Code::TooManyUploads, format!("{limit} uploads are running, as many as allowed; try again"))
     })?;
-    let body = body::open(request, state.settings.max_upload_bytes).await?;
+    let body = body::open(request, state.settings.max_upload_bytes, state.ending.clone()).await?;
 
     let submissions = state.submissions.clone();
     let work = async move {
@@ -53,7 +53,10 @@ pub(crate) async fn submit(State(state): State<AppState>, request: Request) -> R
         let location = HeaderValue::try_from(path).map_err(|error| internal("no path").caused_by(error))?;
         Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(accepted)).into_response())
     };
-    submissions.spawn(work.in_current_span()).await.map_err(|error| internal("the upload broke off").caused_by(error))?
+    submissions
+        .spawn(work.in_current_span())
+        .await
+        .map_err(|error| internal("the upload broke off").caused_by(error))?
 }
 
 async fn accept(
@@ -96,10 +99,10 @@ async fn create(
 async fn record(state: &AppState, batch: &ImageBatch) {
     let uid = batch.metadata.uid.as_deref().unwrap_or_default();
     let origin = Origin::of(batch);
-    match tokio::time::timeout(RECORD, state.records.upsert_origin(uid, &origin)).await {
+    match tokio::time::timeout(RECORD, state.records.insert_request(uid, &origin)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            let error = &error as &dyn std::error::Error;
+            let error = chain(&error);
             tracing::warn!(batch.name = origin.name, error, "failed to record a request; the controller will");
         }
         Err(_) => tracing::warn!(batch.name = origin.name, "failed to record a request in time; the controller will"),

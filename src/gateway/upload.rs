@@ -6,6 +6,7 @@
 use std::io::Read;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
 use object_store::buffered::BufWriter;
@@ -14,15 +15,19 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 use super::body::{CsvStream, drain};
-use super::error::{ApiError, Code};
+use super::error::{ApiError, Code, chain};
 use crate::api::image_batch::Upload;
 use crate::manifest::source::{Limits, ReadSourceError, Summary, read_csv};
 use crate::storage::Storage;
 
 /// Chunks of the body that may wait for the validator.
 const CHUNKS_WAITING: usize = 4;
-/// How long to try to remove what a failed upload stored.
-const CLEANUP: Duration = Duration::from_secs(30);
+/// How long to try to abort an upload.
+const ABORT: Duration = Duration::from_secs(30);
+/// How long an answer waits for an upload to be deleted.
+const FIRST_DELETE: Duration = Duration::from_secs(5);
+/// Tries after that, over at least five minutes.
+const DELETES: usize = 8;
 
 /// Stores a valid CSV under a key. On an error nothing is stored.
 pub(crate) async fn store(
@@ -53,17 +58,24 @@ pub(crate) async fn store(
     })
 }
 
-/// Deletes a stored upload that no batch will use.
+/// Deletes a stored upload that no batch will use; goes on in the background while storage is away.
 pub(crate) async fn delete(storage: &Storage, key: &str) {
-    match tokio::time::timeout(CLEANUP, storage.delete(key)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(key, error = &error as &dyn std::error::Error, "failed to delete an upload"),
-        Err(_) => tracing::warn!(key, "failed to delete an upload in time"),
+    match tokio::time::timeout(FIRST_DELETE, storage.delete(key)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => tracing::warn!(key, error = chain(&error), "failed to delete an upload, trying again"),
+        Err(_) => tracing::warn!(key, "failed to delete an upload in time, trying again"),
     }
+    let (storage, key) = (storage.clone(), key.to_owned());
+    tokio::spawn(async move {
+        let pauses = ExponentialBuilder::default().with_min_delay(FIRST_DELETE).with_max_times(DELETES);
+        if let Err(error) = (|| storage.delete(&key)).retry(pauses).await {
+            tracing::error!(key, error = chain(&error), "failed to delete an upload; it stays in the bucket");
+        }
+    });
 }
 
 async fn abort(mut writer: BufWriter, key: &str) {
-    match tokio::time::timeout(CLEANUP, writer.abort()).await {
+    match tokio::time::timeout(ABORT, writer.abort()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(key, %error, "failed to abort an upload; the bucket keeps its parts"),
         Err(_) => tracing::warn!(key, "failed to abort an upload in time; the bucket may keep its parts"),

@@ -63,7 +63,9 @@ pub fn read_lines<T: serde::de::DeserializeOwned>(lines: &[u8]) -> Result<Vec<T>
 }
 
 /// Writes values as JSON lines.
-pub fn write_lines<'a, T: Serialize + 'a>(values: impl IntoIterator<Item = &'a T>) -> Result<Vec<u8>, serde_json::Error> {
+pub fn write_lines<'a, T: Serialize + 'a>(
+    values: impl IntoIterator<Item = &'a T>,
+) -> Result<Vec<u8>, serde_json::Error> {
     let mut lines = Vec::new();
     for value in values {
         serde_json::to_writer(&mut lines, value)?;

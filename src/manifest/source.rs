@@ -228,7 +228,9 @@ impl<'a> Pass<'a> {
                 Ok(url) => urls.push(url),
                 Err(error) => {
                     let (code, hint) = match error {
-                        UrlError::Invalid(_) => (Code::InvalidUrl, "give a full URL such as https://shop.example/1.jpg"),
+                        UrlError::Invalid(_) => {
+                            (Code::InvalidUrl, "give a full URL such as https://shop.example/1.jpg")
+                        }
                         UrlError::TooLong { .. } => (Code::UrlTooLong, "shorten the URL"),
                     };
                     self.note(line, Some(image_urls), code, Some(piece), error.to_string(), hint);
@@ -280,9 +282,15 @@ fn read_header(record: &csv::ByteRecord, line: u64) -> Result<Columns, Problems>
                 format!("the header has no column {standard:?}; it has {}", shorten(&names.join(", "), 200)),
                 "the first line must name the columns: S. No., Product Name, Input Image Urls",
             ),
-            _ => (Code::DuplicateColumn, format!("the header has several columns for {standard:?}"), "keep one of them"),
+            _ => {
+                (Code::DuplicateColumn, format!("the header has several columns for {standard:?}"), "keep one of them")
+            }
         };
-        problems.push(Problem { line: Some(line), column: Some(standard.to_owned()), ..file_problem(code, &message, hint) });
+        problems.push(Problem {
+            line: Some(line),
+            column: Some(standard.to_owned()),
+            ..file_problem(code, &message, hint)
+        });
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -324,7 +332,15 @@ fn detect_delimiter(first: &[u8]) -> u8 {
 }
 
 fn file_problem(code: Code, message: &str, hint: &str) -> Problem {
-    Problem { line: None, row: None, column: None, code, value: None, message: message.to_owned(), hint: hint.to_owned() }
+    Problem {
+        line: None,
+        row: None,
+        column: None,
+        code,
+        value: None,
+        message: message.to_owned(),
+        hint: hint.to_owned(),
+    }
 }
 
 fn record_too_large(line: u64, limits: &Limits) -> Problem {

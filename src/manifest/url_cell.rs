@@ -91,7 +91,10 @@ mod tests {
 
     #[test]
     fn urls_are_encoded_as_browsers_do() {
-        assert_eq!(normalize("https://bücher.example/ä b.jpg#x", 2048).as_deref(), Ok("https://xn--bcher-kva.example/%C3%A4%20b.jpg"));
+        assert_eq!(
+            normalize("https://bücher.example/ä b.jpg#x", 2048).as_deref(),
+            Ok("https://xn--bcher-kva.example/%C3%A4%20b.jpg")
+        );
     }
 
     #[test]

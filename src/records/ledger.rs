@@ -6,15 +6,12 @@ use futures::TryStreamExt;
 use mongodb::bson::doc;
 use serde::{Deserialize, Serialize};
 
-use super::{RecordError, Records, ignore_duplicates};
+use super::{RecordError, Records};
 use crate::manifest::outcome::{ImageOutcome, RowOutcome};
 use crate::manifest::row::{Columns, Row};
 
 pub(super) const PRODUCTS: &str = "products";
 pub(super) const OUTCOMES: &str = "outcomes";
-
-/// Documents of one insert command.
-const BULK: usize = 1_000;
 
 /// One product, as ingest found it.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
@@ -77,7 +74,9 @@ impl ProductRecord {
             row: row.row as i64,
             serial_number: row.cells[columns.serial_number].clone(),
             name: row.cells[columns.name].clone(),
-            extra: extra.map(|(_, (column, value))| ExtraCell { column: column.clone(), value: value.clone() }).collect(),
+            extra: extra
+                .map(|(_, (column, value))| ExtraCell { column: column.clone(), value: value.clone() })
+                .collect(),
             input_urls: row.urls.clone(),
         }
     }
@@ -117,22 +116,6 @@ impl Records {
             })
             .await?;
         Ok(records.into_iter().map(|it| RowOutcome { row: it.row as u64, images: it.images }).collect())
-    }
-
-    async fn insert<T: Serialize + Send + Sync>(
-        &self,
-        collection: &str,
-        action: &'static str,
-        records: &[T],
-    ) -> Result<(), RecordError> {
-        let collection = self.collection::<T>(collection);
-        for bulk in records.chunks(BULK) {
-            self.run(action, || async {
-                collection.insert_many(bulk).ordered(false).await.map(drop).or_else(ignore_duplicates)
-            })
-            .await?;
-        }
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! JPEG: read the structure, decode, turn, encode.
 //!
 //! Pixels are always decoded, also when they are not needed, because only then is it certain that
-//! the picture is complete.
+//! the picture can be.
 
 mod decode;
 mod encode;

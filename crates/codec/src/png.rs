@@ -40,6 +40,9 @@ pub(crate) fn compress(source: &[u8], options: Options, limits: &Limits) -> Resu
     let bound = palette.as_ref().map_or(source.len(), Vec::len).min(source.len());
     let lossless = lossless::encode(picture, &structure, limits, bound)?;
     if let Some(bytes) = lossless.filter(|bytes| bytes.len() < bound) {
+        if narrow && structure.deep {
+            compressed.quality = target.quality;
+        }
         compressed.bytes = Some(bytes);
     } else if let Some(bytes) = palette.filter(|bytes| bytes.len() < source.len()) {
         compressed.quality = target.quality;

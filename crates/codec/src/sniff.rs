@@ -84,11 +84,12 @@ fn text(source: &[u8]) -> &'static str {
     let head = bytes[..bytes.len().min(1024)].trim_ascii_start().to_ascii_lowercase();
     let contains = |word: &[u8]| head.windows(word.len()).any(|window| window == word);
     if head.starts_with(b"<") {
+        // HTML first: pages often have drawings in them.
+        if contains(b"<html") || contains(b"<!doctype html") {
+            return "HTML";
+        }
         if contains(b"<svg") {
             return "SVG";
-        }
-        if contains(b"<html") || contains(b"<!doctype html") || contains(b"<head") {
-            return "HTML";
         }
         return if head.starts_with(b"<?xml") { "XML" } else { "HTML or XML" };
     }

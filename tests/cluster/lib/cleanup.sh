@@ -18,12 +18,13 @@ end_containers() {
 }
 
 container_processes() {
-    local file pid
+    local file pid groups
     for file in /proc/[0-9]*/cmdline; do
         pid=${file//[!0-9]/}
         { tr '\0' ' ' <"$file"; } 2>/dev/null | grep -q "^[^ ]*containerd-shim.* -address $state/" && echo "$pid"
     done
-    find /sys/fs/cgroup -path '*/kubepods*' -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u
+    mapfile -t groups < <(pod_cgroups)
+    [ "${#groups[@]}" -eq 0 ] || find "${groups[@]}" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u
 }
 
 mounts_below_state() { awk -v below="$state/" 'index($2, below) == 1 { print $2 }' /proc/self/mounts | tac; }
@@ -68,15 +69,21 @@ remove_network() {
         [ -z "$removal" ] || "$program-restore" --noflush <<<"$removal" || true
     done
     ! ip link show "$bridge" >/dev/null 2>&1 || ip link delete "$bridge"
-    rm -f /var/lib/cni/results/imagebatch-*
+    # Results that the plugins cache in a place of their own choice name the pod's network, which lay in $state.
+    grep -lsF "$state/" /var/lib/cni/results/* | xargs -r rm -f
 }
 
 restore_machine() {
-    local folder link
-    find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {} + 2>/dev/null || true
+    local folder link groups
+    mapfile -t groups < <(pod_cgroups)
+    [ "${#groups[@]}" -eq 0 ] || find "${groups[@]}" -depth -type d -exec rmdir {} + 2>/dev/null || true
     if [ -f "$state/sysctl" ]; then sysctl -q -p "$state/sysctl" >/dev/null 2>&1 || true; fi
     for link in /var/log/containers/*.log; do
         case $(readlink "$link" 2>/dev/null) in "$state"/*) rm -f "$link" ;; esac
+    done
+    # The shims' sockets, if nobody listens to them any more.
+    for link in /run/containerd/s/*; do
+        grep -qF " $link" /proc/net/unix || rm -f "$link"
     done
     # Folders of other programs that were not there before. What others put in since stays.
     if [ -f "$state/outside" ]; then
@@ -97,6 +104,7 @@ verify_gone() {
         command -v "$program-save" >/dev/null || continue
         [ -z "$(own_chains "$("$program-save" 2>/dev/null)")" ] || left="$left; $program chains"
     done
+    [ -z "$(pod_cgroups)" ] || left="$left; control groups: $(pod_cgroups | tr '\n' ' ')"
     [ -z "$(container_processes)" ] || left="$left; processes: $(container_processes | tr '\n' ' ')"
     [ -z "$left" ] || fail "the node could not be taken away completely. Left over:${left#;}." \
         "Its state is still in $state; run \"$0 down\" again, or restart the machine"
@@ -111,7 +119,8 @@ node_down() {
     [ "$(id -u)" = 0 ] || fail "only root can end the node"
     [ -f "$state/node" ] || fail "$state is not a node's state folder; it stays as it is"
     for name in kube-proxy kubelet kube-scheduler kube-controller-manager kube-apiserver etcd; do
-        stop "$name"
+        # Their data goes with them, and an orderly end of the API server waits for every watch.
+        stop "$name" KILL
     done
     end_containers
     unmount_all

@@ -1,8 +1,7 @@
 # shellcheck shell=bash
 # What every script here starts with: where things are, how it speaks, and one run at a time.
 
-# shellcheck disable=SC2154 # set by the scripts that source this
-[ -n "$here" ] || exit 1
+# The script that sources this sets `here`, the folder tests/cluster.
 root=$(cd "$here/../.." && pwd)
 cache=${IMAGEBATCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/imagebatch}
 

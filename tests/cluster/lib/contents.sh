@@ -4,8 +4,8 @@
 busybox_binary() {
     local path
     for path in /bin/busybox /usr/bin/busybox; do
-        # A static binary names no loader.
-        if [ -x "$path" ] && ! grep -q ld-linux "$path"; then
+        # The static one needs no other file. ldd fails on it.
+        if [ -x "$path" ] && ! ldd "$path" >/dev/null 2>&1; then
             echo "$path"
             return
         fi
@@ -16,9 +16,10 @@ busybox_binary() {
 fill_pause() { install -D -m 755 "$(tool_folder pause)/pause" "$1/pause"; }
 
 fill_busybox() {
-    local applet
-    install -D -m 755 "$(busybox_binary)" "$1/bin/busybox"
-    for applet in $("$(busybox_binary)" --list); do
+    local applet busybox
+    busybox=$(busybox_binary)
+    install -D -m 755 "$busybox" "$1/bin/busybox"
+    for applet in $("$busybox" --list); do
         [ "$applet" = busybox ] || ln -s busybox "$1/bin/$applet"
     done
     base_files "$1"
@@ -36,7 +37,9 @@ fill_local_path_provisioner() {
 
 # A web server whose types for .jpg, .jpeg and .png are built in.
 fill_origin() {
-    install -D -m 755 "$(busybox_binary)" "$1/bin/busybox"
+    local busybox
+    busybox=$(busybox_binary)
+    install -D -m 755 "$busybox" "$1/bin/busybox"
     mkdir -p "$1/srv"
     install -m 644 "$root"/tests/data/images/*.* "$1/srv/"
     base_files "$1"

@@ -36,10 +36,8 @@ control_plane_certificates() {
     certificate apiserver-kubelet-client ca /O=system:masters/CN=kube-apiserver-kubelet-client
     certificate front-proxy-client front-proxy-ca /CN=front-proxy-client
     certificate admin ca /O=system:masters/CN=admin
-    if [ ! -s "$state/pki/service-account.key" ]; then
-        openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:prime256v1 -out "$state/pki/service-account.new" 2>/dev/null
-        mv "$state/pki/service-account.new" "$state/pki/service-account.key"
-    fi
+    # Its certificate verifies the tokens of ServiceAccounts.
+    certificate service-account ca /CN=service-account
 }
 
 # A kubeconfig for the certificate of this name: NAME [FILE]
@@ -85,7 +83,7 @@ start_etcd() {
         --initial-cluster="node=http://127.0.0.1:$etcd_peer_port"
 }
 
-# Starts the API server, with further flags, and waits for it.
+# Starts the API server, with further flags. It is ready when `api_ready` succeeds.
 start_api() {
     local pki=$state/pki
     start kube-apiserver "$(tool_folder kubernetes)/kube-apiserver" \
@@ -98,9 +96,8 @@ start_api() {
         --requestheader-username-headers=X-Remote-User \
         --proxy-client-cert-file="$pki/front-proxy-client.crt" --proxy-client-key-file="$pki/front-proxy-client.key" \
         --service-account-issuer=https://kubernetes.default.svc.cluster.local \
-        --service-account-key-file="$pki/service-account.key" \
+        --service-account-key-file="$pki/service-account.crt" \
         --service-account-signing-key-file="$pki/service-account.key" \
         --service-cluster-ip-range=10.96.0.0/12 \
         "$@"
-    wait_for 60 kube-apiserver api_ready
 }

@@ -48,22 +48,28 @@ local_up() {
         node_down
     fi
     prepare_machine
+    start_api_server
     start_containerd
     system_images
-    start_control_plane
+    start_controllers
     start_node
     start_addons
+    {
+        echo "export KUBECONFIG=$(printf %q "$state/admin.kubeconfig")"
+        echo "export PATH=$(printf %q "$(tools_path kubernetes helm)"):\$PATH"
+    } >"$state/env"
     if [ "${#started[@]}" -gt 0 ]; then say "started ${started[*]}"; fi
     say "the node \"$node\" is ready after $(since "$from"): eval \"\$(CLUSTER=local $0 env)\""
 }
 
 # The images that the cluster itself needs, kept in the cache.
 system_images() {
-    local folder=$cache/images unprivileged
+    local folder=$cache/images unprivileged busybox
+    busybox=$(busybox_binary)
     unprivileged='"User":"65532:65532","WorkingDir":"/"'
     image "$folder/pause.tar" localhost/pause:dev "$(tool_folder pause)" fill_pause \
         "{$unprivileged,\"Entrypoint\":[\"/pause\"]}"
-    image "$folder/busybox.tar" localhost/busybox:dev "$(busybox_binary)" fill_busybox \
+    image "$folder/busybox.tar" localhost/busybox:dev "$busybox" fill_busybox \
         '{"Env":["PATH=/bin"],"Cmd":["sh"],"WorkingDir":"/"}'
     image "$folder/coredns.tar" localhost/coredns:dev "$(tool_folder coredns)" fill_coredns \
         "{$unprivileged,\"Entrypoint\":[\"/coredns\"]}"
@@ -97,8 +103,8 @@ local_load() {
 }
 
 local_env() {
-    echo "export KUBECONFIG=$(printf %q "$state/admin.kubeconfig")"
-    echo "export PATH=$(printf %q "$(tools_path kubernetes helm)"):\$PATH"
+    [ -f "$state/env" ] || fail "the node is not up: CLUSTER=local $0 up"
+    cat "$state/env"
 }
 
 local_down() {

@@ -13,6 +13,8 @@ sysctls=(net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables vm.overcommit_me
     kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys kernel.keys.root_maxbytes)
 kubernetes_tools=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl)
 started=()
+# Where Debian keeps runc and iptables; not every user's PATH has it.
+PATH=$PATH:/usr/sbin
 
 # The address of the interface to the world, or else of the first interface there is.
 find_api_address() {
@@ -30,11 +32,15 @@ check_machine() {
     [ "${#state}" -le 50 ] || fail "IMAGEBATCH_CLUSTER_STATE is too long for the sockets in it: at most 50 characters"
     [ ! -f "$state/node" ] || return 0
     # Both would write the same chains.
-    if iptables-save 2>/dev/null | grep -q '^:KUBE-'; then
-        fail "another Kubernetes node seems to run on this machine (iptables has KUBE- chains); end it first," \
-            "or use CLUSTER=current"
+    if [ -n "$(own_chains "$(iptables-save 2>/dev/null)")$(pod_cgroups)" ]; then
+        fail "another Kubernetes node seems to run on this machine (iptables has KUBE- chains, or there are kubepods" \
+            "control groups); end it first, or use CLUSTER=current"
     fi
 }
+
+# The control groups of the node's pods, one for each controller in version 1. Those of nodes in containers lie
+# deeper.
+pod_cgroups() { find /sys/fs/cgroup -maxdepth 2 -type d -name kubepods; }
 
 # Remembers what is there before, so that `down` takes away what it has to and no more.
 prepare_machine() {
@@ -67,18 +73,30 @@ render() {
         -e "s|@CNI_BIN@|/usr/lib/cni|g" -e "s|@RESOLV_CONF@|$resolv_conf|g" "$here/config/$1"
 }
 
+# Gives a component its configuration file. What runs with another one is ended, to be started anew; a file that
+# is the same stays untouched, as some components end when they see it written.
+configure() { # COMPONENT TEMPLATE FILE
+    render "$2" >"$3.new"
+    if cmp -s "$3.new" "$3"; then
+        rm "$3.new"
+    else
+        stop "$1"
+        mv "$3.new" "$3"
+    fi
+}
+
 containerd_ready() { ctr --address "$state/containerd.sock" version; }
 ctr_k8s() { ctr --address "$state/containerd.sock" --namespace k8s.io "$@"; }
 kube() { "$(tool_folder kubernetes)/kubectl" --kubeconfig "$state/admin.kubeconfig" "$@"; }
 
 start_containerd() {
-    render containerd.toml >"$state/containerd.toml"
-    render cni.conflist >"$state/cni/10-imagebatch.conflist"
+    configure containerd containerd.toml "$state/containerd.toml"
+    configure containerd cni.conflist "$state/cni/imagebatch.conflist"
     start containerd /usr/bin/containerd --config "$state/containerd.toml" --log-level warn
     wait_for 30 containerd containerd_ready
 }
 
-start_control_plane() {
+start_api_server() {
     local pki=$state/pki name
     control_plane_certificates
     certificate kube-controller-manager ca /CN=system:kube-controller-manager
@@ -93,22 +111,30 @@ start_control_plane() {
         --kubelet-preferred-address-types=InternalIP --kubelet-certificate-authority="$pki/ca.crt" \
         --kubelet-client-certificate="$pki/apiserver-kubelet-client.crt" \
         --kubelet-client-key="$pki/apiserver-kubelet-client.key"
+}
+
+start_controllers() {
+    local pki=$state/pki config
+    wait_for 60 kube-apiserver api_ready
+    config=$state/kube-controller-manager.kubeconfig
+    # The default limit on requests makes its start alone take 5 s.
     start kube-controller-manager "$(tool_folder kubernetes)/kube-controller-manager" \
-        --kubeconfig="$state/kube-controller-manager.kubeconfig" \
-        --authentication-kubeconfig="$state/kube-controller-manager.kubeconfig" \
-        --authorization-kubeconfig="$state/kube-controller-manager.kubeconfig" \
+        --kubeconfig="$config" --authentication-kubeconfig="$config" --authorization-kubeconfig="$config" \
         --bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials=true \
+        --kube-api-qps=200 --kube-api-burst=400 \
         --cluster-cidr=10.244.0.0/16 --service-cluster-ip-range=10.96.0.0/12 --root-ca-file="$pki/ca.crt" \
         --service-account-private-key-file="$pki/service-account.key" \
-        --cluster-signing-cert-file="$pki/ca.crt" --cluster-signing-key-file="$pki/ca.key"
-    start kube-scheduler "$(tool_folder kubernetes)/kube-scheduler" --kubeconfig="$state/kube-scheduler.kubeconfig" \
-        --authentication-kubeconfig="$state/kube-scheduler.kubeconfig" \
-        --authorization-kubeconfig="$state/kube-scheduler.kubeconfig" --bind-address=127.0.0.1 --leader-elect=false
+        --cluster-signing-cert-file="$pki/ca.crt" --cluster-signing-key-file="$pki/ca.key" \
+        --flex-volume-plugin-dir="$state/volume-plugins"
+    config=$state/kube-scheduler.kubeconfig
+    start kube-scheduler "$(tool_folder kubernetes)/kube-scheduler" \
+        --kubeconfig="$config" --authentication-kubeconfig="$config" --authorization-kubeconfig="$config" \
+        --bind-address=127.0.0.1 --leader-elect=false
 }
 
 start_node() {
-    render kubelet.yaml >"$state/kubelet.yaml"
-    render kube-proxy.yaml >"$state/kube-proxy.yaml"
+    configure kubelet kubelet.yaml "$state/kubelet.yaml"
+    configure kube-proxy kube-proxy.yaml "$state/kube-proxy.yaml"
     sysctl -q -w net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1
     start kubelet "$(tool_folder kubernetes)/kubelet" --config="$state/kubelet.yaml" --root-dir="$state/kubelet" \
         --cert-dir="$state/pki" --kubeconfig="$state/kubelet.kubeconfig" --hostname-override="$node" \

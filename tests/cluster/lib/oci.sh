@@ -51,7 +51,8 @@ image() {
     input=$(fingerprint "$image" "$input" "$configuration" "$here/lib/oci.sh" "$here/lib/contents.sh")
     if [ -f "$archive" ] && [ "$(cat "${archive%.tar}.input" 2>/dev/null)" = "$input" ]; then return; fi
     mkdir -p "$(dirname "$archive")"
-    rm -f "${archive%.tar}.input"
+    # What an interrupted run left goes as well.
+    rm -rf "${archive%.tar}.input" "$archive".*
     folder=$(mktemp -d "$archive.root.XXXXXX")
     # Every user of the image may read it, whatever the caller's umask.
     chmod 755 "$folder"

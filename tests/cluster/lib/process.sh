@@ -35,16 +35,12 @@ start() {
     started+=("$name")
 }
 
-# Ends a component: by request, and after 20 s by force.
+# Ends a component by a signal (TERM unless another is named), and after 20 s by force.
 stop() {
-    local name=$1 pid signal=TERM until=$((SECONDS + 20))
+    local name=$1 signal=${2:-TERM} pid until=$((SECONDS + 20))
+    if running "$name"; then kill -s "$signal" "$pid" 2>/dev/null || true; fi
     while running "$name"; do
-        if [ -n "$signal" ]; then
-            kill -s "$signal" "$pid" 2>/dev/null || true
-            [ "$signal" = KILL ] || signal=''
-        elif [ "$SECONDS" -ge "$until" ]; then
-            signal=KILL
-        fi
+        [ "$SECONDS" -lt "$until" ] || kill -s KILL "$pid" 2>/dev/null || true
         sleep 0.05
     done
     rm -f "$state/run/$name" "$state/run/$name.command"

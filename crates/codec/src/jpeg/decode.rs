@@ -27,8 +27,8 @@ impl Pixels {
     }
 }
 
-/// Decodes `clean`, the rewritten stream of `header`. The decoder is strict: data that runs out
-/// early is an error and not a grey area.
+/// Decodes `clean`, the rewritten stream of `header`. The decoder is strict about codes that do not
+/// exist; where a scan's data ends early at a marker, it fills up with grey, as browsers do.
 pub(super) fn decode(header: &Header, clean: &[u8], limits: &Limits) -> Result<Pixels, Error> {
     let frame = &header.frame;
     limits.check_alloc(memory(header))?;

@@ -166,11 +166,15 @@ impl Header {
                 push(clean, APP2, &[ICC_MARK, &[number, count], part]);
             }
         }
-        // JFIF promises YCbCr and wins over Adobe. Four components are passed through by the
-        // decoder as they are and converted afterwards.
-        let rgb = components == 3 && self.jfif.is_none() && self.adobe == Some(Transform::None);
-        if rgb || components == 4 {
-            push(clean, APP14, &[b"Adobe\0\x64\0\0\0\0\0"]);
+        let transform = match (components, self.adobe) {
+            // Passed through by the decoder as they are, and converted afterwards.
+            (4, _) => Some(Transform::None),
+            // JFIF promises YCbCr and wins over Adobe.
+            (3, adobe) if self.jfif.is_none() => adobe,
+            _ => None,
+        };
+        if let Some(transform) = transform {
+            push(clean, APP14, &[b"Adobe\0\x64\0\0\0\0", &[u8::from(transform == Transform::Ycc)]]);
         }
     }
 }

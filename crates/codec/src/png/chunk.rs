@@ -18,6 +18,8 @@ pub(super) struct Structure<'a> {
     pub(super) orientation: Orientation,
     /// Name and content of the chunks that say how colours are meant.
     pub(super) color: Vec<([u8; 4], &'a [u8])>,
+    /// Whether samples have 16 bits.
+    pub(super) deep: bool,
     grey: bool,
 }
 
@@ -26,7 +28,7 @@ impl<'a> Structure<'a> {
     pub(super) fn read(source: &'a [u8], limits: &Limits) -> Result<Self, Error> {
         let mut chunks = Chunks { rest: source.get(PNG_MAGIC.len()..).unwrap_or_default() };
         let (name, header) = chunks.next()?;
-        let Some(&[w3, w2, w1, w0, h3, h2, h1, h0, _depth, color_type, ..]) =
+        let Some(&[w3, w2, w1, w0, h3, h2, h1, h0, depth, color_type, ..]) =
             header.first_chunk::<13>().filter(|_| name == *b"IHDR")
         else {
             return Err(Error::corrupt("the PNG header is broken"));
@@ -37,6 +39,7 @@ impl<'a> Structure<'a> {
             animated: false,
             orientation: Orientation::NORMAL,
             color: Vec::new(),
+            deep: depth == 16,
             grey: matches!(color_type, 0 | 4),
         };
         let mut has_pixels = false;

@@ -1,17 +1,12 @@
 //! Pixels to PNG without loss, by oxipng.
 //!
-//! It gets pixels and never the foreign file. How hard it tries depends on the size, so that the
-//! time stays within some seconds for any image.
-
-use std::time::Duration;
+//! It gets pixels and never the foreign file. How hard it tries depends on the size alone, so that
+//! it takes some seconds for any image and the result is the same on a busy machine.
 
 use oxipng::{BitDepth, ColorType, Deflater, FilterStrategy, RawImage, indexset};
 
 use super::{chunk::Structure, decode::Picture};
 use crate::{Error, Limits};
-
-/// Evaluation of filters and reductions ends after this; the best found until then is taken.
-const TIME: Duration = Duration::from_secs(8);
 
 /// Where a quick try is this much larger than what has to be beaten, the thorough one is left out;
 /// between the two lie rarely more than 15 per cent.
@@ -104,7 +99,6 @@ fn thorough_options(size: usize) -> oxipng::Options {
 
 fn options() -> oxipng::Options {
     oxipng::Options {
-        timeout: Some(TIME),
         // Also bounds what a compressed colour profile may unfold to.
         max_decompressed_size: Some(4 << 20),
         ..oxipng::Options::default()

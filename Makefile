@@ -1,0 +1,72 @@
+# Every target is one line of `make help`. CLUSTER=local|kind|current chooses the cluster of demo, images
+# and test-e2e; see tests/cluster/cluster.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CRD := crds/imagebatches.imagebatch.io.yaml
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help
+help: ## Explain every target.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Bring up a cluster, install the chart, run a sample CSV to its end, and leave it running.
+	tests/demo/demo up
+
+.PHONY: demo-down
+demo-down: ## End what `make demo` started.
+	tests/demo/demo down
+
+.PHONY: test
+test: ## Run all tests: lint, unit, integration, chart, end to end. Installs what they need and says so.
+	tests/run all
+
+.PHONY: test-it
+test-it: ## Run unit and integration tests against a real API server, S3 and the MongoDB protocol.
+	tests/run it
+
+.PHONY: test-e2e
+test-e2e: ## Run the end-to-end tests on a real cluster.
+	tests/run e2e
+
+.PHONY: lint
+lint: ## Check format, clippy, rustdoc and shell scripts.
+	tests/run lint
+
+.PHONY: chart
+chart: ## Lint and render the chart.
+	tests/run chart
+
+.PHONY: deny
+deny: ## Check licences, banned and duplicate crates, sources, and (with a network) advisories.
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny@0.20.2
+	cargo deny check
+
+.PHONY: build
+build: ## Build the release binaries.
+	cargo build --release --bins
+
+.PHONY: crds
+crds: ## Generate the CustomResourceDefinition into crds/ and the chart.
+	cargo run --quiet --bin controller -- crd > $(CRD).new
+	mv $(CRD).new $(CRD)
+	cp $(CRD) charts/imagebatch/files/crd.yaml
+
+.PHONY: images
+images: ## Build the container images from local binaries (or with Docker where it runs).
+	tests/cluster/images
+
+.PHONY: cluster-up
+cluster-up: ## Bring up the tests' cluster and load the images.
+	tests/cluster/cluster up
+
+.PHONY: cluster-down
+cluster-down: ## End the tests' cluster and everything in it.
+	tests/cluster/cluster down
+
+.PHONY: services-down
+services-down: ## End the API server, S3 and MongoDB servers of the integration tests.
+	tests/cluster/services down

@@ -1,0 +1,76 @@
+//! Finds a batch: in the API server while its ImageBatch exists, in the records afterwards.
+
+use std::time::Duration;
+
+use super::cluster;
+use super::error::{ApiError, Code};
+use super::options::parse_namespace;
+use super::state::AppState;
+use crate::api::condition::{SUCCEEDED, reason};
+use crate::api::image_batch::{ImageBatch, ImageBatchStatus};
+use crate::records::request::RequestRecord;
+
+/// How long an answer waits for MongoDB.
+const RECORD: Duration = Duration::from_secs(5);
+
+/// What is known of a batch, wherever it was found.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) uid: String,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) status: ImageBatchStatus,
+}
+
+impl Batch {
+    /// Returns the word for the batch's state.
+    pub(crate) fn state(&self) -> &str {
+        self.status.condition(SUCCEEDED).map_or(reason::PENDING, |it| it.reason.as_str())
+    }
+
+    fn from_cluster(batch: ImageBatch) -> Self {
+        let mut status = batch.status.unwrap_or_default();
+        // The validator has counted an upload before the controller sees the batch.
+        if let Some(upload) = &batch.spec.source.upload {
+            status.rows.get_or_insert(upload.rows);
+            status.images.get_or_insert(upload.images);
+        }
+        Self {
+            uid: batch.metadata.uid.unwrap_or_default(),
+            name: batch.metadata.name.unwrap_or_default(),
+            namespace: batch.metadata.namespace.unwrap_or_default(),
+            status,
+        }
+    }
+
+    fn from_record(record: RequestRecord, namespace: String, name: String) -> Result<Self, ApiError> {
+        let status = record.status.map(mongodb::bson::deserialize_from_document).transpose().map_err(|error| {
+            ApiError::new(Code::Internal, "the record of the batch cannot be understood").caused_by(error)
+        })?;
+        Ok(Self { uid: record.id, name, namespace, status: status.unwrap_or_default() })
+    }
+}
+
+/// Returns the batch of that name in the namespace that the query names.
+pub(crate) async fn find(state: &AppState, name: &str, query: Option<&str>) -> Result<Batch, ApiError> {
+    let namespace = state.settings.resolve_namespace(parse_namespace(query)?.as_deref())?;
+    let missing = || ApiError::new(Code::BatchNotFound, format!("namespace {namespace:?} has no batch {name:?}"));
+    if !is_batch_name(name) {
+        return Err(missing());
+    }
+    if let Some(batch) = cluster::find(&state.client, &namespace, name).await? {
+        return Ok(Batch::from_cluster(batch));
+    }
+    let unavailable = || ApiError::new(Code::RecordsUnavailable, "the records could not be read; try again");
+    let record = tokio::time::timeout(RECORD, state.records.request_named(&namespace, name))
+        .await
+        .map_err(|elapsed| unavailable().caused_by(elapsed))?
+        .map_err(|error| unavailable().caused_by(error))?;
+    Batch::from_record(record.ok_or_else(missing)?, namespace.clone(), name.to_owned())
+}
+
+/// Returns whether an ImageBatch can have this name: a DNS label of at most 40 characters.
+fn is_batch_name(name: &str) -> bool {
+    let inner = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+    (1..=40).contains(&name.len()) && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
+}

@@ -1,0 +1,135 @@
+//! The doors of the cluster: kubectl, the gateway's URL, and the database by a port-forward.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use futures::TryStreamExt;
+use mongodb::bson::{Document, doc};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+/// No wait of a test is longer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
+const ORIGIN: &str = "http://origin.imagebatch-demo.svc.cluster.local:8080";
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests by tests/run e2e"))
+}
+
+/// Runs kubectl in the demonstration's namespace and returns what it prints; fails with what it says.
+pub(crate) fn kubectl(arguments: &[&str]) -> String {
+    try_kubectl(arguments, "").unwrap_or_else(|error| panic!("kubectl {arguments:?}: {error}"))
+}
+
+/// Runs kubectl with an input.
+pub(crate) fn try_kubectl(arguments: &[&str], input: &str) -> Result<String, String> {
+    let mut child = Command::new("kubectl")
+        .args(["--namespace", &variable("DEMO_NAMESPACE")])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("kubectl is in the path");
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("kubectl reads its input");
+    let output = child.wait_with_output().expect("kubectl ends");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+/// Returns an object as JSON.
+pub(crate) fn get(kind: &str, name: &str) -> Value {
+    serde_json::from_str(&kubectl(&["get", kind, name, "--output=json"])).expect("JSON")
+}
+
+/// Returns the names of the objects with a label.
+pub(crate) fn names(kinds: &str, selector: &str) -> Vec<String> {
+    let listed = kubectl(&["get", kinds, "--selector", selector, "--output=name", "--ignore-not-found"]);
+    listed.lines().map(str::to_owned).collect()
+}
+
+/// Waits until the probe answers true. The cluster offers no event for everything that is asked here.
+pub(crate) async fn wait_until(what: &str, mut probe: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !probe() {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}\n{}",
+            kubectl(&["get", "imagebatches,jobs,pods"])
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Waits for the end of a batch as a user does, and returns it.
+pub(crate) fn wait_finished(name: &str) -> Value {
+    let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+    kubectl(&["wait", "--for=condition=Finished", &timeout, &format!("imagebatch/{name}")]);
+    get("imagebatch", name)
+}
+
+/// Returns the gateway's URL of a path.
+pub(crate) fn url(path: &str) -> String {
+    format!("{}{path}", variable("DEMO_URL"))
+}
+
+/// Returns the URL of a photograph at the cluster's web server.
+pub(crate) fn origin(path: &str) -> String {
+    format!("{ORIGIN}/{path}")
+}
+
+/// Returns the sample CSV of the demonstration.
+pub(crate) fn sample_csv() -> String {
+    let template = std::fs::read_to_string("tests/data/csv/sample.csv.in").expect("the sample");
+    template.replace("@ORIGIN@", ORIGIN)
+}
+
+/// Uploads a CSV and returns the answer.
+pub(crate) async fn upload(csv: String, query: &str) -> reqwest::Response {
+    let client = reqwest::Client::new();
+    let request = client.post(url(&format!("/v1/batches{query}"))).header("content-type", "text/csv").body(csv);
+    request.send().await.expect("the gateway answers")
+}
+
+/// Uploads a CSV that is accepted and returns the request id.
+pub(crate) async fn upload_accepted(csv: String, query: &str) -> String {
+    let response = upload(csv, query).await;
+    assert_eq!(response.status(), 202);
+    let location = response.headers()["location"].to_str().expect("text").to_owned();
+    let body: Value = response.json().await.expect("JSON");
+    let id = body["id"].as_str().expect("an id").to_owned();
+    assert_eq!(location, format!("/v1/batches/{id}"));
+    id
+}
+
+/// Returns the documents of a batch in a collection, through a port-forward.
+pub(crate) async fn records(collection: &str, uid: &str) -> Vec<Document> {
+    let mut forward = tokio::process::Command::new("kubectl")
+        .args(["--namespace", &variable("DEMO_NAMESPACE"), "port-forward", "service/imagebatch-mongodb", ":27017"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("kubectl is in the path");
+    let mut lines = BufReader::new(forward.stdout.take().expect("a pipe")).lines();
+    let line = lines.next_line().await.expect("kubectl speaks").expect("kubectl says where it forwards");
+    let port = line
+        .split(" -> ")
+        .next()
+        .and_then(|it| it.rsplit(':').next())
+        .expect("Forwarding from 127.0.0.1:PORT -> 27017");
+    let secret = get("secret", "imagebatch-connection");
+    let uri = secret["data"]["IMAGEBATCH_MONGODB_URI"].as_str().expect("a URI");
+    let uri = String::from_utf8(base64(uri)).expect("text");
+    let authority = uri.trim_start_matches("mongodb://");
+    let host = authority.split(['@', '/']).find(|it| it.contains(":27017")).expect("a host");
+    let client = mongodb::Client::with_uri_str(uri.replace(host, &format!("127.0.0.1:{port}"))).await.expect("a URI");
+    let collection = client.database("imagebatch").collection::<Document>(collection);
+    let found = collection.find(doc! { "batch": uid }).await.expect("MongoDB answers");
+    found.try_collect().await.expect("MongoDB answers")
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    let bytes: k8s_openapi::ByteString = serde_json::from_value(text.into()).expect("base64");
+    bytes.0
+}

@@ -1,0 +1,11 @@
+//! Integration tests: the real API server, S3 and the MongoDB protocol; `tests/run it` starts them.
+
+mod harness;
+
+mod compressor;
+mod controller;
+mod crd;
+mod gateway;
+//mod layering;
+//mod manifest;
+mod path;
