@@ -62,6 +62,9 @@ pub enum Command {
     CompressFile(local::CompressFileArgs),
 }
 
+/// More CPUs are used by more pods: the memory of a pod is what bounds it.
+const MAX_CODEC_THREADS: usize = 2;
+
 /// What every stage needs.
 #[derive(Args, Debug)]
 pub struct StageArgs {
@@ -87,7 +90,8 @@ pub(crate) struct ConcurrencyArgs {
     /// Images that are fetched, waiting or compressed at the same time; each may hold one body in memory.
     #[arg(long, env = "IMAGEBATCH_IMAGES_IN_FLIGHT", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=256))]
     images_in_flight: u16,
-    /// Images that are compressed at the same time; by default one a CPU.
+    /// Images that are compressed at the same time; by default one a CPU, at most two, as each may
+    /// need half a gigabyte of memory.
     #[arg(long, env = "IMAGEBATCH_CODEC_THREADS")]
     codec_threads: Option<usize>,
 }
@@ -159,7 +163,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     async fn new(args: &StageArgs) -> Result<Self, StageError> {
-        let threads = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = || std::thread::available_parallelism().map_or(1, usize::from).min(MAX_CODEC_THREADS);
         Ok(Self {
             storage: Storage::new(&args.storage)?,
             records: Records::new(&args.records, Patience::Long).await?,

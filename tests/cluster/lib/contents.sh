@@ -13,7 +13,7 @@ busybox_binary() {
     fail "the package busybox-static is needed and not installed"
 }
 
-fill_pause() { install -D -m 755 "$(tool_folder pause)/pause" "$1/pause"; }
+fill_pause() { install -D -m 755 "$(tool_folder addons)/pause" "$1/pause"; }
 
 fill_busybox() {
     local applet busybox
@@ -26,12 +26,12 @@ fill_busybox() {
 }
 
 fill_coredns() {
-    install -D -m 755 "$(tool_folder coredns)/coredns" "$1/coredns"
+    install -D -m 755 "$(tool_folder addons)/coredns" "$1/coredns"
     base_files "$1"
 }
 
 fill_local_path_provisioner() {
-    install -D -m 755 "$(tool_folder local-path-provisioner)/local-path-provisioner" "$1/local-path-provisioner"
+    install -D -m 755 "$(tool_folder addons)/local-path-provisioner" "$1/local-path-provisioner"
     base_files "$1"
 }
 

@@ -8,7 +8,7 @@ kind_images=(localhost/imagebatch:dev localhost/imagebatch-origin:dev)
 # The tools that the machine does not have, each with its module.
 kind_tools() {
     local entry
-    for entry in "kind kind" "kubernetes kubectl" "helm helm"; do
+    for entry in "kind kind" "kubernetes kubectl" "addons helm"; do
         command -v "${entry#* }" >/dev/null || echo "$entry"
     done
 }

@@ -5,10 +5,7 @@
 local_tools=(
     "kubernetes ${kubernetes_tools[*]}"
     "etcd etcd"
-    "helm helm"
-    "coredns coredns"
-    "local-path-provisioner local-path-provisioner"
-    "pause pause"
+    "addons helm coredns local-path-provisioner pause"
 )
 
 local_announce() { # PACKAGES...
@@ -56,7 +53,7 @@ local_up() {
     start_addons
     {
         echo "export KUBECONFIG=$(printf %q "$state/admin.kubeconfig")"
-        echo "export PATH=$(printf %q "$(tools_path kubernetes helm)"):\$PATH"
+        echo "export PATH=$(printf %q "$(tools_path kubernetes addons)"):\$PATH"
     } >"$state/env"
     if [ "${#started[@]}" -gt 0 ]; then say "started ${started[*]}"; fi
     say "the node \"$node\" is ready after $(since "$from"): eval \"\$(CLUSTER=local $0 env)\""
@@ -67,14 +64,14 @@ system_images() {
     local folder=$cache/images unprivileged busybox
     busybox=$(busybox_binary)
     unprivileged='"User":"65532:65532","WorkingDir":"/"'
-    image "$folder/pause.tar" localhost/pause:dev "$(tool_folder pause)" fill_pause \
+    image "$folder/pause.tar" localhost/pause:dev "$(tool_folder addons)" fill_pause \
         "{$unprivileged,\"Entrypoint\":[\"/pause\"]}"
     image "$folder/busybox.tar" localhost/busybox:dev "$busybox" fill_busybox \
         '{"Env":["PATH=/bin"],"Cmd":["sh"],"WorkingDir":"/"}'
-    image "$folder/coredns.tar" localhost/coredns:dev "$(tool_folder coredns)" fill_coredns \
+    image "$folder/coredns.tar" localhost/coredns:dev "$(tool_folder addons)" fill_coredns \
         "{$unprivileged,\"Entrypoint\":[\"/coredns\"]}"
     image "$folder/local-path-provisioner.tar" localhost/local-path-provisioner:dev \
-        "$(tool_folder local-path-provisioner)" fill_local_path_provisioner \
+        "$(tool_folder addons)" fill_local_path_provisioner \
         "{$unprivileged,\"Entrypoint\":[\"/local-path-provisioner\"]}"
     load_archives "$folder"
 }

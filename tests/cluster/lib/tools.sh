@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Builds the tools once, into a cache outside the tree. Each folder of tests/cluster/tools is a Go module whose
-# go.mod and go.sum fix every version and its checksum, or a requirements.txt with hashes.
+# go.mod and go.sum fix every version and its checksum, or has a requirements.txt with hashes. Tools that share
+# large dependencies share a module, so that those are compiled once.
 
 tools_source=$here/tools
 
@@ -22,9 +23,8 @@ tool_folder() {
     if [ -f "$source/requirements.txt" ]; then
         echo "$cache/tools/$1-$(fingerprint "$source/requirements.txt" "$(uname -m)")"
     else
-        local files=("$source/go.mod")
-        [ ! -f "$source/go.sum" ] || files+=("$source/go.sum")
-        [ ! -f "$source/main.go" ] || files+=("$source/main.go")
+        local files
+        mapfile -t files < <(find "$source" -name 'go.*' -o -name '*.go' | sort)
         echo "$cache/tools/$1-$(fingerprint "${files[@]}" "$(linker_flags "$1")" "$(go env GOVERSION GOOS GOARCH)")"
     fi
 }
@@ -66,11 +66,7 @@ build_tools() {
     if [ -f "$tools_source/$module/requirements.txt" ]; then
         unpack_wheel "$module" "$work" >"$log" 2>&1 || tools_failed "$module" "$work" "$log"
     else
-        if [ -f "$tools_source/$module/main.go" ]; then
-            packages=(.)
-        else
-            mapfile -t packages < <(tool_packages "$module" "${missing[@]}")
-        fi
+        mapfile -t packages < <(tool_packages "$module" "${missing[@]}")
         (cd "$tools_source/$module" &&
             GOWORK=off GOFLAGS='-mod=readonly -buildvcs=false' CGO_ENABLED=0 \
                 go build -trimpath -ldflags "$(linker_flags "$module")" -o "$work/" "${packages[@]}") >"$log" 2>&1 ||
@@ -83,12 +79,18 @@ build_tools() {
     say "  built ${missing[*]} in $(since "$from")"
 }
 
-# The import paths of a module's tools: its go.mod lists them.
+# What to build for a module's tools: a folder of ours, or an import path that its go.mod lists.
 tool_packages() {
     local tool
     for tool in "${@:2}"; do
-        awk -v tool="$tool" '{ sub(/^tool /, ""); n = split($1, part, "/") } NF == 1 && part[n] == tool { print $1 }' \
-            "$tools_source/$1/go.mod"
+        if [ -d "$tools_source/$1/$tool" ]; then
+            echo "./$tool"
+        elif [ -f "$tools_source/$1/main.go" ]; then
+            echo .
+        else
+            awk -v tool="$tool" '{ sub(/^tool /, ""); n = split($1, part, "/") } NF == 1 && part[n] == tool { print $1 }' \
+                "$tools_source/$1/go.mod"
+        fi
     done
 }
 

@@ -4,7 +4,7 @@ go 1.24.0
 
 godebug default=go1.24
 
-require k8s.io/kubernetes v1.34.10
+require k8s.io/kubernetes v1.34.10 // indirect
 
 require (
 	cel.dev/expr v0.24.0 // indirect
