@@ -18,12 +18,15 @@ pub mod local;
 pub mod recorder;
 pub mod report;
 
+mod source;
+
 use clap::{Args, Parser, Subcommand};
 
 pub use crate::api::stage::PERMANENT_EXIT_CODE;
 use crate::api::stage::{SOURCE_MOUNT, StageInput};
 use crate::egress::{Egress, EgressArgs};
-use crate::manifest::source::Limits;
+use crate::manifest::limits::LimitArgs;
+use crate::manifest::source::Rules;
 use crate::records::{Patience, RecordError, Records, RecordsArgs};
 use crate::storage::{Storage, StorageArgs, StorageError};
 use crate::telemetry::LogArgs;
@@ -76,6 +79,8 @@ pub struct StageArgs {
     egress: EgressArgs,
     #[command(flatten)]
     concurrency: ConcurrencyArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// The batch and its options as JSON; the controller writes it.
     #[arg(long, env = crate::api::stage::STAGE_INPUT_ENV)]
     stage_input: String,
@@ -155,7 +160,7 @@ pub(crate) struct Worker {
     pub(crate) records: Records,
     pub(crate) egress: Egress,
     pub(crate) input: StageInput,
-    pub(crate) limits: Limits,
+    pub(crate) rules: Rules,
     pub(crate) source_dir: std::path::PathBuf,
     pub(crate) images_in_flight: usize,
     pub(crate) codec_threads: usize,
@@ -164,12 +169,13 @@ pub(crate) struct Worker {
 impl Worker {
     async fn new(args: &StageArgs) -> Result<Self, StageError> {
         let threads = || std::thread::available_parallelism().map_or(1, usize::from).min(MAX_CODEC_THREADS);
+        let input: StageInput = serde_json::from_str(&args.stage_input).map_err(StageError::ReadInput)?;
         Ok(Self {
             storage: Storage::new(&args.storage)?,
             records: Records::new(&args.records, Patience::Long).await?,
             egress: Egress::new(&args.egress).map_err(StageError::ConfigureEgress)?,
-            input: serde_json::from_str(&args.stage_input).map_err(StageError::ReadInput)?,
-            limits: Limits::default(),
+            rules: Rules { limits: args.limits.limits(), validation: input.validation },
+            input,
             source_dir: args.source_dir.clone(),
             images_in_flight: args.concurrency.images_in_flight.into(),
             codec_threads: args.concurrency.codec_threads.unwrap_or_else(threads).max(1),

@@ -10,6 +10,7 @@
 
 pub mod apply;
 pub mod cleanup;
+pub mod collect;
 pub mod context;
 pub mod error;
 pub mod health;
@@ -63,7 +64,11 @@ pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
         ready.send_replace(true);
         tracing::info!(namespaces = ?context.namespaces, "controller started");
         let batches = Api::all(context.client.clone());
-        run(batches, Arc::clone(&context), stop.clone().cancelled_owned()).await;
+        let grace = Duration::from_secs(args.upload_grace_seconds);
+        tokio::select! {
+            () = run(batches, Arc::clone(&context), stop.clone().cancelled_owned()) => {}
+            () = collect_again_and_again(&context, grace) => {}
+        }
     };
     let mut work = std::pin::pin!(work);
     tokio::select! {
@@ -75,6 +80,15 @@ pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
     }
     stop.cancel();
     Ok(health.await??)
+}
+
+async fn collect_again_and_again(context: &Context, grace: Duration) {
+    loop {
+        if let Err(error) = collect::collect_uploads(context, grace).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "failed to collect unclaimed uploads");
+        }
+        tokio::time::sleep(collect::INTERVAL).await;
+    }
 }
 
 /// Brings these ImageBatches to their end until `shutdown`, then lets reconciles in progress end.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use clap::Args;
+use futures::{Stream, TryStreamExt};
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{StatusCode, Url, redirect};
@@ -30,7 +31,7 @@ pub struct EgressArgs {
     pub fetch_timeout_seconds: u64,
     /// Most bytes of a body, counted after decompression.
     #[arg(long, env = "IMAGEBATCH_FETCH_MAX_BYTES", default_value_t = 25 * 1024 * 1024)]
-    pub fetch_max_bytes: usize,
+    pub fetch_max_bytes: u64,
 }
 
 /// Why nothing was fetched.
@@ -64,7 +65,7 @@ pub enum FetchError {
     BodyIncomplete(String),
     /// The body exceeds the limit.
     #[error("the file is larger than the limit of {0} bytes")]
-    TooLarge(usize),
+    TooLarge(u64),
 }
 
 impl FetchError {
@@ -79,13 +80,21 @@ impl FetchError {
     }
 }
 
+/// Bounds of one fetch.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchLimits {
+    /// Most bytes of the body, counted after decompression.
+    pub max_bytes: u64,
+    /// Longest time from the request to the last byte.
+    pub timeout: Duration,
+}
+
 /// A guarded HTTP client.
 #[derive(Debug, Clone)]
 pub struct Egress {
     client: reqwest::Client,
     allowed: Arc<Allowed>,
-    timeout_seconds: u64,
-    max_bytes: usize,
+    limits: FetchLimits,
 }
 
 const USER_AGENT: &str = concat!("ImageBatch/", env!("CARGO_PKG_VERSION"));
@@ -104,14 +113,32 @@ impl Egress {
             .redirect(redirect_policy(Arc::clone(&allowed)))
             .dns_resolver(Arc::new(GuardedResolver { allowed: Arc::clone(&allowed) }))
             .build()?;
-        Ok(Self { client, allowed, timeout_seconds: args.fetch_timeout_seconds, max_bytes: args.fetch_max_bytes })
+        let limits =
+            FetchLimits { max_bytes: args.fetch_max_bytes, timeout: Duration::from_secs(args.fetch_timeout_seconds) };
+        Ok(Self { client, allowed, limits })
     }
 
     /// Fetches a body; nothing is trusted but the bytes that arrive.
     pub async fn fetch(&self, url: &str) -> Result<Bytes, FetchError> {
+        let mut chunks = Box::pin(self.open(url, self.limits).await?);
+        let mut body = BytesMut::new();
+        while let Some(chunk) = chunks.try_next().await? {
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+
+    /// Opens a body that is read as it arrives, within limits of its own.
+    pub async fn open(
+        &self,
+        url: &str,
+        limits: FetchLimits,
+    ) -> Result<impl Stream<Item = Result<Bytes, FetchError>> + Send + 'static, FetchError> {
+        let FetchLimits { max_bytes, timeout } = limits;
         let url = Url::parse(url).map_err(|error| FetchError::Connect(error.to_string()))?;
         refuse_literal(&url, &self.allowed).map_err(FetchError::AddressForbidden)?;
-        let mut response = self.client.get(url).send().await.map_err(|error| self.classify(&error))?;
+        let request = self.client.get(url).timeout(timeout);
+        let mut response = request.send().await.map_err(|error| classify(&error, timeout))?;
         if response.status() != StatusCode::OK {
             let retry_after = response
                 .headers()
@@ -121,40 +148,42 @@ impl Egress {
             return Err(FetchError::Status { status: response.status(), retry_after });
         }
         // The header may lie; it only saves the download of what would be refused anyway.
-        if response.content_length().is_some_and(|length| length > self.max_bytes as u64) {
-            return Err(FetchError::TooLarge(self.max_bytes));
+        if response.content_length().is_some_and(|length| length > max_bytes) {
+            return Err(FetchError::TooLarge(max_bytes));
         }
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.classify(&error))? {
-            if body.len() + chunk.len() > self.max_bytes {
-                return Err(FetchError::TooLarge(self.max_bytes));
+        Ok(async_stream::try_stream! {
+            let mut bytes = 0;
+            while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error, timeout))? {
+                bytes += chunk.len() as u64;
+                if bytes > max_bytes {
+                    Err(FetchError::TooLarge(max_bytes))?;
+                }
+                yield chunk;
             }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body.freeze())
+        })
     }
+}
 
-    fn classify(&self, error: &reqwest::Error) -> FetchError {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-        let mut deepest = error.to_string();
-        while let Some(current) = cause {
-            if let Some(refused) = current.downcast_ref::<Refused>() {
-                return match refused {
-                    Refused::Address(detail) => FetchError::AddressForbidden(detail.clone()),
-                    Refused::Redirect(detail) => FetchError::RedirectRefused(detail.clone()),
-                    Refused::Name(detail) => FetchError::HostNotFound(detail.clone()),
-                };
-            }
-            deepest = current.to_string();
-            cause = current.source();
+fn classify(error: &reqwest::Error, timeout: Duration) -> FetchError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut deepest = error.to_string();
+    while let Some(current) = cause {
+        if let Some(refused) = current.downcast_ref::<Refused>() {
+            return match refused {
+                Refused::Address(detail) => FetchError::AddressForbidden(detail.clone()),
+                Refused::Redirect(detail) => FetchError::RedirectRefused(detail.clone()),
+                Refused::Name(detail) => FetchError::HostNotFound(detail.clone()),
+            };
         }
-        if error.is_timeout() {
-            FetchError::Timeout(self.timeout_seconds)
-        } else if error.is_body() || error.is_decode() {
-            FetchError::BodyIncomplete(deepest)
-        } else {
-            FetchError::Connect(deepest)
-        }
+        deepest = current.to_string();
+        cause = current.source();
+    }
+    if error.is_timeout() {
+        FetchError::Timeout(timeout.as_secs())
+    } else if error.is_body() || error.is_decode() {
+        FetchError::BodyIncomplete(deepest)
+    } else {
+        FetchError::Connect(deepest)
     }
 }
 

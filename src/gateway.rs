@@ -19,9 +19,11 @@ pub mod state;
 mod batch;
 mod body;
 mod cluster;
+mod idempotency;
 mod image;
 mod object;
 mod options;
+mod raw;
 mod report;
 mod request;
 mod server;
@@ -43,7 +45,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::manifest::source::Limits;
+use crate::manifest::limits::LimitArgs;
 use crate::records::{Patience, Records, RecordsArgs};
 use crate::storage::{Storage, StorageArgs};
 use crate::telemetry;
@@ -69,13 +71,10 @@ pub struct GatewayArgs {
     /// Namespaces in which batches are worked on; by default the one above.
     #[arg(long, env = "IMAGEBATCH_NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
-    /// Most bytes of an uploaded CSV.
-    #[arg(long, env = "IMAGEBATCH_MAX_UPLOAD_BYTES", default_value_t = 100 * 1024 * 1024)]
-    max_upload_bytes: u64,
-    /// Most rows of an uploaded CSV; ingest itself takes no more than a million.
-    #[arg(long, env = "IMAGEBATCH_MAX_ROWS", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    max_rows: u64,
-    /// Most uploads at the same time; each holds about 10 MiB at most.
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Most uploads at the same time; each holds 20 MiB at most, and 32 MiB more while serial numbers
+    /// that do not count upwards are compared.
     #[arg(long, env = "IMAGEBATCH_MAX_CONCURRENT_UPLOADS", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_concurrent_uploads: u16,
     #[command(flatten)]
@@ -134,8 +133,7 @@ async fn connect(args: &GatewayArgs) -> anyhow::Result<AppState> {
     let settings = Settings {
         namespace: namespace.clone(),
         namespaces,
-        max_upload_bytes: args.max_upload_bytes,
-        limits: Limits { max_rows: args.max_rows, ..Limits::default() },
+        limits: args.limits.limits(),
         max_concurrent_uploads: args.max_concurrent_uploads.into(),
     };
     let storage = Storage::with_retries(&args.storage, STORAGE_PATIENCE)?;

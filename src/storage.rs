@@ -6,7 +6,7 @@
 pub mod key;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use clap::Args;
@@ -169,6 +169,19 @@ impl Storage {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns the keys of a namespace's uploads that were complete that long ago.
+    pub async fn uploads_older_than(&self, namespace: &str, age: Duration) -> Result<Vec<String>, StorageError> {
+        let prefix = self.keys.uploads(namespace);
+        let oldest = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        self.store
+            .list(Some(&Path::from(prefix.as_str())))
+            .try_filter(|meta| std::future::ready(SystemTime::from(meta.last_modified) < oldest))
+            .map_ok(|meta| meta.location.to_string())
+            .try_collect()
+            .await
+            .map_err(|source| request("list", &prefix, source))
     }
 
     /// Deletes one object; one that does not exist counts as deleted.

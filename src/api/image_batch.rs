@@ -48,12 +48,17 @@ pub const MAX_INLINE_BYTES: usize = 8 * 1024;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.source == oldSelf.source").message("spec.source is immutable: create another ImageBatch"),
+    validation = Rule::new("self.validation == oldSelf.validation").message("spec.validation is immutable: create another ImageBatch"),
     validation = Rule::new("self.compression == oldSelf.compression").message("spec.compression is immutable: create another ImageBatch"),
     validation = Rule::new("self.activeDeadlineSeconds == oldSelf.activeDeadlineSeconds").message("spec.activeDeadlineSeconds is immutable: create another ImageBatch")
 )]
 pub struct ImageBatchSpec {
     /// Where the products come from.
     pub source: Source,
+
+    /// What a valid row is, and what happens to the others.
+    #[serde(default)]
+    pub validation: Validation,
 
     /// How images are compressed.
     #[serde(default)]
@@ -80,7 +85,7 @@ pub struct ImageBatchSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("(has(self.products) ? 1 : 0) + (has(self.configMapKeyRef) ? 1 : 0) + (has(self.upload) ? 1 : 0) == 1").message("exactly one of products, configMapKeyRef and upload must be set")
+    validation = Rule::new("(has(self.products) ? 1 : 0) + (has(self.configMapKeyRef) ? 1 : 0) + (has(self.url) ? 1 : 0) + (has(self.upload) ? 1 : 0) == 1").message("exactly one of products, configMapKeyRef, url and upload must be set")
 )]
 pub struct Source {
     /// Inline rows, for small batches: at most 50 products and 8 KiB.
@@ -91,6 +96,11 @@ pub struct Source {
     /// A CSV in a ConfigMap of the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_key_ref: Option<ConfigMapKey>,
+
+    /// The http(s) URL of a CSV. It is fetched once, by the same guarded client as the images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^https?://"))]
+    pub url: Option<String>,
 
     /// A CSV in object storage, written there by the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,7 +142,7 @@ pub struct Upload {
     /// The content's SHA-256 in lower-case hex; ingest refuses other content.
     #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
     pub sha256: String,
-    /// Rows that the validator counted.
+    /// Rows that the validator counted, the skipped ones included.
     #[schemars(range(min = 1))]
     pub rows: i64,
     /// Image URLs that the validator counted.
@@ -174,6 +184,39 @@ pub enum DeletionPolicy {
     Delete,
 }
 
+/// What a valid row is, and what happens to the others.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Validation {
+    /// Whether a row with a problem refuses the source or is skipped.
+    #[serde(default)]
+    pub on_invalid_row: OnInvalidRow,
+
+    /// Whether a serial number that an earlier row has is a warning or a problem.
+    #[serde(default)]
+    pub on_duplicate_serial_number: OnDuplicate,
+}
+
+/// What a row with a problem does to its source.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnInvalidRow {
+    /// The source is refused, with every problem listed.
+    #[default]
+    Reject,
+    /// The row is skipped and reported; the other rows are worked on.
+    Skip,
+}
+
+/// What a serial number is that an earlier row has.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnDuplicate {
+    /// A warning: the row is worked on.
+    #[default]
+    Warn,
+    /// A problem of the row.
+    Reject,
+}
+
 /// What became of a batch. Written by the controller alone; counts never go back.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
@@ -185,9 +228,12 @@ pub struct ImageBatchStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
-    /// Rows of the source.
+    /// Rows of the source, the skipped ones included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<i64>,
+    /// Rows that have a problem and were skipped; the report names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped_rows: Option<i64>,
     /// Image URLs of the source; at the end `succeeded + failed` equals it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<i64>,

@@ -11,6 +11,11 @@ pub const STAGE: &str = "imagebatch.io/stage";
 /// Annotation of an uploaded batch: who asked for it.
 pub const OWNER: &str = "imagebatch.io/owner";
 
+/// Annotation of an uploaded batch: its name for people.
+pub const DISPLAY_NAME: &str = "imagebatch.io/display-name";
+/// Annotation of a batch that was uploaded with an Idempotency-Key: the hash of what was asked for.
+pub const FINGERPRINT: &str = "imagebatch.io/request-fingerprint";
+
 /// Keeps an ImageBatch until what it stored is kept or deleted as its policy says.
 pub const FINALIZER: &str = "imagebatch.io/cleanup";
 /// Field manager of the controller; the gateway has its own.

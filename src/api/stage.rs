@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::image_batch::{Compression, Source};
+use super::image_batch::{Compression, Source, Validation};
 
 /// Environment variable of the pods that holds a [`StageInput`] as JSON.
 pub const STAGE_INPUT_ENV: &str = "IMAGEBATCH_STAGE_INPUT";
@@ -66,6 +66,9 @@ pub struct StageInput {
     pub namespace: String,
     /// Where the products come from.
     pub source: Source,
+    /// What a valid row is.
+    #[serde(default)]
+    pub validation: Validation,
     /// How images are compressed.
     pub compression: Compression,
     /// Why images without an outcome were not processed; the report writes it down.

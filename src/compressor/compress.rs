@@ -25,7 +25,8 @@ pub(crate) async fn compress_shard(worker: &Worker, index: u32) -> Result<(), St
     if worker.storage.read(&part).await?.is_some() {
         return Ok(());
     }
-    let rows = read_shard(worker, index).await?;
+    let mut rows = read_shard(worker, index).await?;
+    rows.retain(|row| row.skipped.is_empty());
     let restarted = worker.records.start_shard(&worker.input.uid, index).await?;
     let recorded = if restarted { worker.records.outcomes(&worker.input.uid, index).await? } else { Vec::new() };
     tracing::info!(

@@ -75,6 +75,10 @@ async fn settled(worker: &Worker, index: u32) -> Result<Vec<(Row, RowOutcome)>, 
     let settled = rows
         .into_iter()
         .map(|row| {
+            if !row.skipped.is_empty() {
+                let outcome = RowOutcome { row: row.row, images: Vec::new() };
+                return (row, outcome);
+            }
             let outcome = outcomes.remove(&row.row).unwrap_or_else(|| {
                 let outcome = not_processed(&row, worker.input.unprocessed_because);
                 missing.push(OutcomeRecord::new(&worker.input.uid, index, &outcome));

@@ -25,6 +25,9 @@ pub struct ControllerArgs {
     /// Address of /livez and /readyz.
     #[arg(long, env = "IMAGEBATCH_OPS_LISTEN", default_value = "127.0.0.1:8081")]
     pub ops_listen: std::net::SocketAddr,
+    /// Seconds after which an uploaded CSV that no ImageBatch claims is removed.
+    #[arg(long, env = "IMAGEBATCH_UPLOAD_GRACE_SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(600..=2_592_000))]
+    pub upload_grace_seconds: u64,
     /// How the pods of Jobs are made.
     #[command(flatten)]
     pub worker: WorkerArgs,

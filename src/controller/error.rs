@@ -47,3 +47,17 @@ pub enum ReconcileError {
     #[error("not done within {} s", RECONCILE_TIMEOUT.as_secs())]
     Timeout,
 }
+
+/// Why unclaimed uploads were not collected; the next round tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// ImageBatches cannot be listed.
+    #[error("failed to list ImageBatches")]
+    ListBatches(#[source] kube::Error),
+    /// MongoDB failed.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+    /// Object storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

@@ -60,6 +60,7 @@ pub fn job(batch: &ImageBatch, step: &Step, settings: &WorkerArgs) -> Result<Opt
         name: name.clone(),
         namespace: batch.namespace().unwrap_or_default(),
         source: batch.spec.source.clone(),
+        validation: batch.spec.validation,
         compression: batch.spec.compression.clone(),
         unprocessed_because: cause,
     };

@@ -52,6 +52,7 @@ fn set_size(status: &mut ImageBatchStatus, batch: &ImageBatch, keys: &BatchKeys,
     if let Some(ingest) = &observed.ingest {
         status.rows = Some(ingest.rows);
         status.images = ingest.accepted.then_some(ingest.images);
+        status.skipped_rows = (ingest.accepted && ingest.skipped > 0).then_some(ingest.skipped);
         status.manifest = ingest.accepted.then(|| keys.manifest());
     } else if let Some(upload) = &batch.spec.source.upload
         && !matches!(plan.phase, Phase::Ended(_))
@@ -182,7 +183,9 @@ fn succeeded(status: &ImageBatchStatus, phase: &Phase) -> (Option<bool>, &'stati
             (reason::IMAGES_FAILED, format!("{} of {images} images failed; failed.csv names them", status.failed))
         }
         End::Reported { .. } => {
-            return (Some(true), reason::COMPLETED, format!("all {images} images have a result"));
+            let skipped = status.skipped_rows.map(|rows| format!("; {rows} rows were skipped, failed.csv names them"));
+            let message = format!("all {images} images have a result{}", skipped.unwrap_or_default());
+            return (Some(true), reason::COMPLETED, message);
         }
     };
     (Some(false), word, message)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::cluster;
 use super::error::{ApiError, Code};
-use super::options::parse_namespace;
+use super::options::parse_query;
 use super::state::AppState;
 use crate::api::condition::{SUCCEEDED, reason};
 use crate::api::image_batch::{ImageBatch, ImageBatchStatus};
@@ -53,7 +53,17 @@ impl Batch {
 
 /// Returns the batch of that name in the namespace that the query names.
 pub(crate) async fn find(state: &AppState, name: &str, query: Option<&str>) -> Result<Batch, ApiError> {
-    let namespace = state.settings.resolve_namespace(parse_namespace(query)?.as_deref())?;
+    let mut namespace = None;
+    parse_query(query, &["namespace"], |_, value| {
+        namespace = Some(value.to_owned());
+        Ok(())
+    })?;
+    find_in(state, name, namespace.as_deref()).await
+}
+
+/// Returns the batch of that name in a namespace, the default one where none is named.
+pub(crate) async fn find_in(state: &AppState, name: &str, namespace: Option<&str>) -> Result<Batch, ApiError> {
+    let namespace = state.settings.resolve_namespace(namespace)?;
     let missing = || ApiError::new(Code::BatchNotFound, format!("namespace {namespace:?} has no batch {name:?}"));
     if !is_batch_name(name) {
         return Err(missing());

@@ -1,29 +1,38 @@
-//! An upload's body as a stream of CSV bytes: plain or the part `file` of a form, within limits of
-//! size and time whatever the client does.
+//! An upload's body as a stream of CSV bytes: a CSV, the part `file` of a form, or JSON, plain or
+//! compressed, within limits of size and time whatever the client does.
+//!
+//! ```text
+//! body -> limits (bytes, time) -> encoding (gzip, zstd; bytes again) -> CSV | form | JSON -> CSV bytes
+//! ```
 
-use std::time::{Duration, Instant};
+mod encoding;
+mod form;
+mod json;
+mod limits;
 
-use axum::body::{Body, BodyDataStream};
-use axum::extract::multipart::{Field, MultipartError};
-use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::extract::multipart::MultipartError;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, HeaderName};
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{ApiError, Code};
+use super::options::SubmitOptions;
+use encoding::Encoding;
+use limits::{IDLE, MIN_BYTES_PER_SECOND};
 
 /// The CSV's bytes as they arrive.
 pub(crate) type CsvStream = BoxStream<'static, Result<Bytes, BodyError>>;
 
-/// Longest time between two chunks.
-const IDLE: Duration = Duration::from_secs(30);
-/// Slowest client that is waited for, on the average of the whole body.
-const MIN_BYTES_PER_SECOND: u64 = 1024;
-/// What a form may have besides the CSV: boundaries and the part's headers.
+/// What a form may have besides the CSV: boundaries, the parts' headers and the options.
 const FORM_OVERHEAD: u64 = 64 * 1024;
+/// Most bytes of a JSON body, which is held in memory.
+const MAX_JSON_BYTES: u64 = 4 * 1024 * 1024;
 /// How long the rest of a refused body is read. A connection that is closed on unread bytes is
 /// reset, and the client would lose the answer.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -39,9 +48,11 @@ pub(crate) enum BodyError {
     Ending,
     #[error("the body broke off")]
     Incomplete(#[source] axum::Error),
+    #[error("the body cannot be decompressed: {0}")]
+    Compression(String),
     #[error("the form cannot be read")]
     Form(#[source] MultipartError),
-    #[error("the form has a part {0:?}; it may have one part, \"file\"")]
+    #[error("the form has a part {0:?} behind the part \"file\"; options come before it")]
     UnexpectedPart(String),
     #[error("the form has no part \"file\"")]
     MissingPart,
@@ -54,7 +65,9 @@ impl From<BodyError> for ApiError {
             BodyError::TooSlow => Code::BodyTooSlow,
             BodyError::Ending => Code::NotReady,
             BodyError::Incomplete(_) => Code::BodyIncomplete,
-            BodyError::Form(_) | BodyError::UnexpectedPart(_) | BodyError::MissingPart => Code::MalformedRequest,
+            BodyError::Compression(_) | BodyError::Form(_) | BodyError::UnexpectedPart(_) | BodyError::MissingPart => {
+                Code::MalformedRequest
+            }
         };
         let detail = match &error {
             BodyError::Form(cause) => format!("{error}: {}", cause.body_text()),
@@ -64,34 +77,32 @@ impl From<BodyError> for ApiError {
     }
 }
 
-/// Returns the CSV of a request, or why its kind of body is not served.
-/// The stream ends with an error when the gateway does.
-pub(crate) async fn open(request: Request, max_bytes: u64, ending: CancellationToken) -> Result<CsvStream, ApiError> {
+/// Returns the CSV of a request and completes the options by those in its body, or says why its kind
+/// of body is not served. The stream ends with an error when the gateway does.
+pub(crate) async fn open(
+    request: Request,
+    max_bytes: u64,
+    options: &mut SubmitOptions,
+    ending: CancellationToken,
+) -> Result<CsvStream, ApiError> {
     let kind = Kind::of(request.headers())?;
+    let encoding = Encoding::of(request.headers())?;
+    let max_bytes = kind.max_bytes(max_bytes);
     let announced = header(request.headers(), &CONTENT_LENGTH).and_then(|it| it.parse::<u64>().ok());
-    let overhead = match kind {
-        Kind::Csv => 0,
-        Kind::Form => FORM_OVERHEAD,
-    };
-    if announced.is_some_and(|it| it > max_bytes + overhead) {
+    if announced.is_some_and(|it| it > max_bytes + kind.overhead()) {
         // A client that asks first has sent nothing yet, and is told before it does.
         if !request.headers().contains_key(EXPECT) {
-            drain_raw(&mut request.into_body().into_data_stream()).await;
+            limits::drain(&mut request.into_body().into_data_stream()).await;
         }
         return Err(BodyError::TooLarge(max_bytes).into());
     }
     let (parts, body) = request.into_parts();
+    let content =
+        encoding.decode(limits::bounded(body, max_bytes + kind.overhead(), ending), max_bytes + kind.overhead());
     match kind {
-        Kind::Csv => Ok(bounded(body, max_bytes, ending).boxed()),
-        Kind::Form => {
-            let body = Body::from_stream(bounded(body, max_bytes + overhead, ending));
-            let mut request = Request::from_parts(parts, body);
-            DefaultBodyLimit::disable().apply(&mut request);
-            let form = Multipart::from_request(request, &()).await.map_err(|rejection| {
-                ApiError::new(Code::MalformedRequest, format!("the form cannot be read: {}", rejection.body_text()))
-            })?;
-            Ok(form_file(form, max_bytes).boxed())
-        }
+        Kind::Csv => Ok(content),
+        Kind::Form => form::open(parts, content, max_bytes, options).await,
+        Kind::Json => json::open(content, options).await,
     }
 }
 
@@ -101,127 +112,60 @@ pub(crate) async fn drain(stream: &mut CsvStream) {
     let _ = tokio::time::timeout(DRAIN, rest).await;
 }
 
+#[derive(Clone, Copy)]
 enum Kind {
     Csv,
     Form,
+    Json,
 }
 
 impl Kind {
     fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
-        let refuse = |what: String| {
-            let detail = format!("{what}; send text/csv in UTF-8, or multipart/form-data with a part \"file\"");
-            Err(ApiError::new(Code::UnsupportedMediaType, detail))
-        };
-        if let Some(encoding) = header(headers, &CONTENT_ENCODING).filter(|it| !it.eq_ignore_ascii_case("identity")) {
-            return refuse(format!("the body is encoded as {encoding:?}"));
-        }
         let Some(value) = header(headers, &CONTENT_TYPE) else {
-            return refuse("the request has no Content-Type".to_owned());
+            return Err(unsupported("the request has no Content-Type"));
         };
         let mut pieces = value.split(';').map(str::trim);
         match pieces.next().unwrap_or_default().to_ascii_lowercase().as_str() {
             "multipart/form-data" => Ok(Self::Form),
+            "application/json" => Ok(Self::Json),
             "text/csv" => {
                 for parameter in pieces.filter(|it| !it.is_empty()) {
                     let known = parameter.to_ascii_lowercase().replace('"', "");
-                    if !matches!(known.as_str(), "charset=utf-8" | "charset=us-ascii" | "header=present") {
-                        return refuse(format!("the parameter {parameter:?} of text/csv is not supported"));
+                    let served = ["charset=utf-8", "charset=us-ascii", "charset=utf-16", "header=present"];
+                    if !served.contains(&known.as_str()) {
+                        return Err(unsupported(&format!("the parameter {parameter:?} of text/csv is not supported")));
                     }
                 }
                 Ok(Self::Csv)
             }
-            other => refuse(format!("the type {other:?} is not supported")),
+            other => Err(unsupported(&format!("the type {other:?} is not supported"))),
+        }
+    }
+
+    fn max_bytes(self, max_bytes: u64) -> u64 {
+        match self {
+            Self::Csv | Self::Form => max_bytes,
+            Self::Json => max_bytes.min(MAX_JSON_BYTES),
+        }
+    }
+
+    fn overhead(self) -> u64 {
+        match self {
+            Self::Csv | Self::Json => 0,
+            Self::Form => FORM_OVERHEAD,
         }
     }
 }
 
-/// Returns the body's chunks; ends with an error at the first limit that is passed.
-fn bounded(
-    body: Body,
-    max_bytes: u64,
-    ending: CancellationToken,
-) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
-    async_stream::try_stream! {
-        let mut chunks = body.into_data_stream();
-        let mut bytes = 0;
-        // Only the client's time counts: while storage is slow, nobody asks for the next chunk.
-        let mut waited = Duration::ZERO;
-        loop {
-            let start = Instant::now();
-            let next = tokio::select! {
-                next = tokio::time::timeout(IDLE, chunks.next()) => next.map_err(|_| BodyError::TooSlow),
-                () = ending.cancelled() => Err(BodyError::Ending),
-            }?;
-            let Some(chunk) = next else { break };
-            let chunk = chunk.map_err(BodyError::Incomplete)?;
-            waited += start.elapsed();
-            bytes += chunk.len() as u64;
-            if bytes > max_bytes {
-                drain_raw(&mut chunks).await;
-                Err(BodyError::TooLarge(max_bytes))?;
-            }
-            if waited > IDLE + Duration::from_secs(bytes / MIN_BYTES_PER_SECOND) {
-                Err(BodyError::TooSlow)?;
-            }
-            yield chunk;
-            // The form's parser takes whatever is ready at once; a pause keeps that to one chunk.
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-async fn drain_raw(chunks: &mut BodyDataStream) {
-    let rest = async { while let Some(Ok(_)) = chunks.next().await {} };
-    let _ = tokio::time::timeout(DRAIN, rest).await;
-}
-
-async fn drain_part(part: &mut Field<'_>) {
-    let rest = async { while let Ok(Some(_)) = part.chunk().await {} };
-    let _ = tokio::time::timeout(DRAIN, rest).await;
-}
-
-/// Returns the bytes of the form's only part.
-fn form_file(mut form: Multipart, max_bytes: u64) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
-    async_stream::try_stream! {
-        let mut bytes = 0;
-        let mut found = false;
-        while let Some(mut part) = form.next_field().await.map_err(form_error)? {
-            let name = part.name().unwrap_or_default();
-            if found || name != "file" {
-                let name = name.to_owned();
-                drain_part(&mut part).await;
-                Err(BodyError::UnexpectedPart(name))?;
-            }
-            found = true;
-            while let Some(chunk) = part.chunk().await.map_err(form_error)? {
-                bytes += chunk.len() as u64;
-                if bytes > max_bytes {
-                    drain_part(&mut part).await;
-                    Err(BodyError::TooLarge(max_bytes))?;
-                }
-                yield chunk;
-            }
-        }
-        if !found {
-            Err(BodyError::MissingPart)?;
-        }
-    }
-}
-
-/// Returns the limit that the form's parser ran into, where it did, else its own complaint.
-fn form_error(error: MultipartError) -> BodyError {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(current) = cause {
-        match current.downcast_ref::<BodyError>() {
-            Some(BodyError::TooLarge(limit)) => return BodyError::TooLarge(limit.saturating_sub(FORM_OVERHEAD)),
-            Some(BodyError::TooSlow) => return BodyError::TooSlow,
-            Some(BodyError::Ending) => return BodyError::Ending,
-            Some(_) | None => cause = current.source(),
-        }
-    }
-    BodyError::Form(error)
+fn unsupported(what: &str) -> ApiError {
+    let served = "send text/csv in UTF-8, multipart/form-data with a part \"file\", or application/json";
+    ApiError::new(Code::UnsupportedMediaType, format!("{what}; {served}"))
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|it| it.to_str().ok())
+}
+
+fn content_encoding(headers: &HeaderMap) -> &str {
+    header(headers, &CONTENT_ENCODING).map_or("identity", str::trim)
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 /// The stable code of a problem. The words are part of the API.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// A query parameter is unknown, repeated or out of its bounds.
+    /// An option is unknown, repeated or out of its bounds.
     InvalidParameter,
     /// The request cannot be understood.
     MalformedRequest,
@@ -30,6 +30,10 @@ pub enum Code {
     InvalidSource,
     /// The API server found the ImageBatch invalid.
     InvalidBatch,
+    /// The Idempotency-Key belongs to a batch of another CSV or other options.
+    IdempotencyKeyReused,
+    /// The Idempotency-Key belongs to a batch that is being deleted.
+    BatchDeleting,
     /// The installation does not work in this namespace.
     NamespaceNotEnabled,
     /// There is no batch of that name.
@@ -65,7 +69,7 @@ impl Code {
     #[must_use]
     pub fn status_and_title(self) -> (StatusCode, &'static str) {
         match self {
-            Self::InvalidParameter => (StatusCode::BAD_REQUEST, "A query parameter is not valid"),
+            Self::InvalidParameter => (StatusCode::BAD_REQUEST, "A parameter is not valid"),
             Self::MalformedRequest => (StatusCode::BAD_REQUEST, "The request is malformed"),
             Self::BodyIncomplete => (StatusCode::BAD_REQUEST, "The body is incomplete"),
             Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "The body came too slowly"),
@@ -73,6 +77,8 @@ impl Code {
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body's type is not supported"),
             Self::InvalidSource => (StatusCode::UNPROCESSABLE_ENTITY, "The CSV is not valid"),
             Self::InvalidBatch => (StatusCode::UNPROCESSABLE_ENTITY, "The batch is not valid"),
+            Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "The Idempotency-Key was used before"),
+            Self::BatchDeleting => (StatusCode::CONFLICT, "The batch is being deleted"),
             Self::NamespaceNotEnabled => (StatusCode::NOT_FOUND, "The namespace is not enabled"),
             Self::BatchNotFound => (StatusCode::NOT_FOUND, "There is no such batch"),
             Self::ImageNotFound => (StatusCode::NOT_FOUND, "There is no such image"),

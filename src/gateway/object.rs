@@ -58,7 +58,8 @@ pub(crate) async fn respond(
     Ok(Some(response))
 }
 
-async fn open(storage: &Storage, key: &str, options: GetOptions) -> Result<Option<GetResult>, ApiError> {
+/// Opens an object, or returns `None` where there is none.
+pub(crate) async fn open(storage: &Storage, key: &str, options: GetOptions) -> Result<Option<GetResult>, ApiError> {
     let unavailable = || ApiError::new(Code::StorageUnavailable, "object storage could not be read; try again");
     match tokio::time::timeout(OPEN, storage.open(key, options)).await {
         Ok(Ok(found)) => Ok(Some(found)),

@@ -1,7 +1,8 @@
-//! The query parameters of a request, checked as the CRD checks the fields they become: every wrong
-//! one is named, and nothing is accepted and ignored.
+//! The options of a request, as query parameters, fields of a form or members of a JSON body, checked
+//! as the CRD checks the fields they become: every wrong one is named, and nothing is accepted and
+//! ignored.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -9,25 +10,37 @@ use serde::Serialize;
 use url::form_urlencoded;
 
 use super::error::{ApiError, Code};
-use crate::api::image_batch::{DeletionPolicy, ImageBatchSpec, Source, Upload};
+use crate::api::image_batch::{
+    Compression, DeletionPolicy, ImageBatchSpec, OnDuplicate, OnInvalidRow, Source, Upload, Validation,
+};
+use crate::manifest::problem::{self, MAX_LISTED_WARNINGS, Problem, Problems};
 
 /// What an upload asks for besides its CSV.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct SubmitOptions {
     pub(crate) namespace: Option<String>,
+    pub(crate) dry_run: bool,
+    pub(crate) display_name: Option<String>,
+    pub(crate) validation: Validation,
     quality: Option<IntOrString>,
     min_quality: Option<i32>,
     parallelism: Option<i32>,
     active_deadline_seconds: Option<i64>,
     deletion_policy: Option<DeletionPolicy>,
+    given: BTreeMap<String, String>,
 }
 
 /// The options that a batch runs with, its defaults included.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EffectiveOptions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<String>,
     quality: IntOrString,
+    quality_meaning: String,
     min_quality: i32,
+    on_invalid_row: OnInvalidRow,
+    on_duplicate_serial_number: OnDuplicate,
     parallelism: i32,
     active_deadline_seconds: i64,
     deletion_policy: DeletionPolicy,
@@ -36,32 +49,92 @@ pub(crate) struct EffectiveOptions {
 const QUALITY: RangeInclusive<i32> = 1..=100;
 const PARALLELISM: RangeInclusive<i32> = 1..=1000;
 const DEADLINE: RangeInclusive<i64> = 60..=2_592_000;
+/// Longest display name, in characters.
+const MAX_DISPLAY_NAME: usize = 200;
+/// Absolute quality below which damage is seen; shops and marketplaces ask for more.
+const LOW_QUALITY: i32 = 50;
+
+/// The names of all options.
+const KNOWN: [&str; 10] = [
+    "namespace",
+    "dryRun",
+    "displayName",
+    "onInvalidRow",
+    "onDuplicateSerialNumber",
+    "quality",
+    "minQuality",
+    "parallelism",
+    "activeDeadlineSeconds",
+    "deletionPolicy",
+];
 
 impl SubmitOptions {
     /// Reads the query of `POST /v1/batches`.
     pub(crate) fn parse(query: Option<&str>) -> Result<Self, ApiError> {
         let mut options = Self::default();
-        let known = ["namespace", "quality", "minQuality", "parallelism", "activeDeadlineSeconds", "deletionPolicy"];
-        read(query, &known, |name, value| {
-            match name {
-                "namespace" => options.namespace = Some(value.to_owned()),
-                "quality" => options.quality = Some(parse_quality(value)?),
-                "minQuality" => options.min_quality = Some(parse_integer(value, &QUALITY)?),
-                "parallelism" => options.parallelism = Some(parse_integer(value, &PARALLELISM)?),
-                "activeDeadlineSeconds" => options.active_deadline_seconds = Some(parse_integer(value, &DEADLINE)?),
-                _ => options.deletion_policy = Some(parse_deletion_policy(value)?),
-            }
-            Ok(())
-        })?;
+        let parameters = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        Self::check(parameters.filter_map(|(name, value)| options.set(&name, &value).err()).collect())?;
         Ok(options)
     }
 
+    /// Sets one option.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), ParameterProblem> {
+        let result = if !KNOWN.contains(&name) {
+            Err(format!("is not known; known are: {}", KNOWN.join(", ")))
+        } else if self.given.insert(name.to_owned(), value.to_owned()).is_some() {
+            Err("is given more than once".to_owned())
+        } else {
+            self.set_known(name, value)
+        };
+        result.map_err(|message| ParameterProblem { parameter: name.to_owned(), message })
+    }
+
+    fn set_known(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "namespace" => self.namespace = Some(value.to_owned()),
+            "dryRun" => self.dry_run = parse_word(value, &[("true", true), ("false", false)])?,
+            "displayName" => self.display_name = Some(parse_display_name(value)?),
+            "onInvalidRow" => {
+                let words = [("reject", OnInvalidRow::Reject), ("skip", OnInvalidRow::Skip)];
+                self.validation.on_invalid_row = parse_word(value, &words)?;
+            }
+            "onDuplicateSerialNumber" => {
+                let words = [("warn", OnDuplicate::Warn), ("reject", OnDuplicate::Reject)];
+                self.validation.on_duplicate_serial_number = parse_word(value, &words)?;
+            }
+            "quality" => self.quality = Some(parse_quality(value)?),
+            "minQuality" => self.min_quality = Some(parse_integer(value, &QUALITY)?),
+            "parallelism" => self.parallelism = Some(parse_integer(value, &PARALLELISM)?),
+            "activeDeadlineSeconds" => self.active_deadline_seconds = Some(parse_integer(value, &DEADLINE)?),
+            _ => {
+                let words = [("Retain", DeletionPolicy::Retain), ("Delete", DeletionPolicy::Delete)];
+                self.deletion_policy = Some(parse_exact(value, &words)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the options as they were given, by their names.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.given.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Answers with all options that are wrong, if any is.
+    pub(crate) fn check(problems: Vec<ParameterProblem>) -> Result<(), ApiError> {
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let sentences: Vec<String> = problems.iter().map(|it| format!("{:?} {}", it.parameter, it.message)).collect();
+        Err(ApiError::new(Code::InvalidParameter, sentences.join("; ")).with("errors", problems))
+    }
+
     /// Returns the spec of a batch with these options; the others get the defaults of the type.
-    pub(crate) fn spec(self, upload: Upload) -> Result<ImageBatchSpec, serde_json::Error> {
+    pub(crate) fn spec(&self, upload: Upload) -> Result<ImageBatchSpec, serde_json::Error> {
         let source = Source { upload: Some(upload), ..Source::default() };
         let mut spec: ImageBatchSpec = serde_json::from_value(serde_json::json!({ "source": source }))?;
-        if let Some(quality) = self.quality {
-            spec.compression.quality = quality;
+        spec.validation = self.validation;
+        if let Some(quality) = &self.quality {
+            spec.compression.quality = quality.clone();
         }
         if let Some(min_quality) = self.min_quality {
             spec.compression.min_quality = min_quality;
@@ -77,14 +150,31 @@ impl SubmitOptions {
         }
         Ok(spec)
     }
+
+    /// Notes what is doubtful about the options.
+    pub(crate) fn warn(&self, warnings: &mut Problems) {
+        let Some(IntOrString::Int(quality @ ..LOW_QUALITY)) = self.quality else { return };
+        warnings.note(problem::Code::LowQuality, MAX_LISTED_WARNINGS, || {
+            let message = format!("an absolute quality of {quality} shows block artefacts, also to marketplaces");
+            Problem::of_source(problem::Code::LowQuality, &message, "give a quality of 50 or more, or per cent")
+        });
+    }
 }
 
 impl EffectiveOptions {
     /// Returns the options of a spec.
-    pub(crate) fn of(spec: &ImageBatchSpec) -> Self {
+    pub(crate) fn of(spec: &ImageBatchSpec, display_name: Option<String>) -> Self {
+        let Compression { quality, min_quality } = &spec.compression;
         Self {
-            quality: spec.compression.quality.clone(),
-            min_quality: spec.compression.min_quality,
+            display_name,
+            quality: quality.clone(),
+            quality_meaning: match quality {
+                IntOrString::Int(quality) => format!("absolute {quality}"),
+                IntOrString::String(percent) => format!("{percent} of each image's own quality"),
+            },
+            min_quality: *min_quality,
+            on_invalid_row: spec.validation.on_invalid_row,
+            on_duplicate_serial_number: spec.validation.on_duplicate_serial_number,
             parallelism: spec.parallelism,
             active_deadline_seconds: spec.active_deadline_seconds,
             deletion_policy: spec.deletion_policy,
@@ -92,32 +182,15 @@ impl EffectiveOptions {
     }
 }
 
-/// Reads the query of a request that takes `namespace` alone.
-pub(crate) fn parse_namespace(query: Option<&str>) -> Result<Option<String>, ApiError> {
-    let mut namespace = None;
-    read(query, &["namespace"], |_, value| {
-        namespace = Some(value.to_owned());
-        Ok(())
-    })?;
-    Ok(namespace)
-}
-
-/// What is wrong with one parameter.
-#[derive(Serialize)]
-struct ParameterProblem {
-    parameter: String,
-    message: String,
-}
-
-/// Hands every known parameter to `accept`, and answers with all that are wrong.
-fn read(
+/// Reads the query of a request that takes these parameters alone.
+pub(crate) fn parse_query(
     query: Option<&str>,
     known: &[&str],
     mut accept: impl FnMut(&str, &str) -> Result<(), String>,
 ) -> Result<(), ApiError> {
-    let mut problems = Vec::new();
     let mut seen = HashSet::new();
-    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+    let parameters = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let problems = parameters.filter_map(|(name, value)| {
         let result = if !known.contains(&name.as_ref()) {
             Err(format!("is not known; known are: {}", known.join(", ")))
         } else if !seen.insert(name.clone()) {
@@ -125,15 +198,40 @@ fn read(
         } else {
             accept(&name, &value)
         };
-        if let Err(message) = result {
-            problems.push(ParameterProblem { parameter: name.into_owned(), message });
-        }
+        result.err().map(|message| ParameterProblem { parameter: name.into_owned(), message })
+    });
+    SubmitOptions::check(problems.collect())
+}
+
+/// What is wrong with one parameter.
+#[derive(Debug, Serialize)]
+pub(crate) struct ParameterProblem {
+    parameter: String,
+    message: String,
+}
+
+/// Returns what a word stands for, in whichever case it is written.
+pub(crate) fn parse_word<T: Copy>(value: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let lower = value.to_ascii_lowercase();
+    parse_exact(&lower, words).map_err(|_| not_among(value, words))
+}
+
+fn parse_exact<T: Copy>(value: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let found = words.iter().find(|(word, _)| *word == value);
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| not_among(value, words))
+}
+
+fn not_among<T>(value: &str, words: &[(&str, T)]) -> String {
+    let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    format!("is {value:?}; it may be {}", words.join(" or "))
+}
+
+fn parse_display_name(value: &str) -> Result<String, String> {
+    let name = value.trim();
+    if name.is_empty() || name.chars().count() > MAX_DISPLAY_NAME || name.chars().any(char::is_control) {
+        return Err(format!("may have 1 to {MAX_DISPLAY_NAME} characters, and no line breaks"));
     }
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let sentences: Vec<String> = problems.iter().map(|it| format!("{:?} {}", it.parameter, it.message)).collect();
-    Err(ApiError::new(Code::InvalidParameter, sentences.join("; ")).with("errors", problems))
+    Ok(name.to_owned())
 }
 
 fn parse_quality(value: &str) -> Result<IntOrString, String> {
@@ -153,14 +251,6 @@ where
 {
     let message = || format!("is {value:?}; it may be an integer from {} to {}", range.start(), range.end());
     plain_integer(value).filter(|it| range.contains(it)).ok_or_else(message)
-}
-
-fn parse_deletion_policy(value: &str) -> Result<DeletionPolicy, String> {
-    match value {
-        "Retain" => Ok(DeletionPolicy::Retain),
-        "Delete" => Ok(DeletionPolicy::Delete),
-        _ => Err(format!("is {value:?}; it may be Retain or Delete")),
-    }
 }
 
 /// Parses digits alone: no sign, no leading zero, as the CRD's pattern has it.

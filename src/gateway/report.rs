@@ -1,4 +1,5 @@
-//! `GET /v1/batches/{id}/output.csv` and `failed.csv`: the reports, streamed from storage.
+//! `GET /v1/batches/{id}/output.csv` and `failed.csv`: the reports, streamed from storage. They are
+//! stored as spreadsheets may open them; `?raw=true` undoes the escaping for machines.
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -7,8 +8,9 @@ use axum::response::Response;
 
 use super::batch::{self, Batch};
 use super::error::{ApiError, Code};
-use super::object;
+use super::options::{parse_query, parse_word};
 use super::state::AppState;
+use super::{object, raw};
 use crate::api::condition::REPORT_READY;
 use crate::storage::key::BatchKeys;
 
@@ -22,8 +24,9 @@ pub(crate) async fn output_csv(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let batch = batch::find(&state, &id, query.as_deref()).await?;
-    download(&state, &batch, BatchKeys::output_csv, "output", &method, &headers).await
+    let asked = Asked::parse(query.as_deref())?;
+    let batch = batch::find_in(&state, &id, asked.namespace.as_deref()).await?;
+    download(&state, &batch, BatchKeys::output_csv, "output", asked.raw, &method, &headers).await
 }
 
 /// Answers `GET /v1/batches/{id}/failed.csv`.
@@ -34,8 +37,31 @@ pub(crate) async fn failed_csv(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let batch = batch::find(&state, &id, query.as_deref()).await?;
-    download(&state, &batch, BatchKeys::failed_csv, "failed", &method, &headers).await
+    let asked = Asked::parse(query.as_deref())?;
+    let batch = batch::find_in(&state, &id, asked.namespace.as_deref()).await?;
+    download(&state, &batch, BatchKeys::failed_csv, "failed", asked.raw, &method, &headers).await
+}
+
+/// What a download's query asks for.
+#[derive(Default)]
+struct Asked {
+    namespace: Option<String>,
+    /// Without the apostrophes that keep spreadsheets from running cells as formulas.
+    raw: bool,
+}
+
+impl Asked {
+    fn parse(query: Option<&str>) -> Result<Self, ApiError> {
+        let mut asked = Self::default();
+        parse_query(query, &["namespace", "raw"], |name, value| {
+            match name {
+                "namespace" => asked.namespace = Some(value.to_owned()),
+                _ => asked.raw = parse_word(value, &[("true", true), ("false", false)])?,
+            }
+            Ok(())
+        })?;
+        Ok(asked)
+    }
 }
 
 async fn download(
@@ -43,12 +69,18 @@ async fn download(
     batch: &Batch,
     key: fn(&BatchKeys) -> String,
     what: &str,
+    raw: bool,
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     check_ready(batch)?;
     let key = key(&state.storage.keys().batch(&batch.namespace, &batch.uid));
-    let Some(mut response) = object::respond(&state.storage, &key, method, headers).await? else {
+    let response = if raw {
+        raw::respond(&state.storage, &key, method).await?
+    } else {
+        object::respond(&state.storage, &key, method, headers).await?
+    };
+    let Some(mut response) = response else {
         let detail = format!("the report of batch {:?} is not in storage any more", batch.name);
         return Err(ApiError::new(Code::NoReport, detail));
     };

@@ -19,9 +19,7 @@ pub struct Settings {
     pub namespace: String,
     /// The namespaces in which batches are worked on; the default one is among them.
     pub namespaces: Vec<String>,
-    /// Most bytes of an uploaded CSV.
-    pub max_upload_bytes: u64,
-    /// Bounds of the CSV's content.
+    /// Bounds of an uploaded CSV.
     pub limits: Limits,
     /// Most uploads at the same time.
     pub max_concurrent_uploads: usize,

@@ -1,8 +1,9 @@
 //! `POST /v1/batches`: upload -> ImageBatch -> record -> 202.
 //!
 //! The work is a task of its own, so that a client that goes away does not leave it half done: it
-//! ends with a batch, or with nothing.
+//! ends with a batch, or with nothing. `?dryRun=true` ends after the validator.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
@@ -16,42 +17,110 @@ use tracing::Instrument;
 use super::error::{ApiError, Code, chain};
 use super::options::{EffectiveOptions, SubmitOptions};
 use super::state::AppState;
-use super::{body, cluster, upload};
-use crate::api::condition::reason;
-use crate::api::image_batch::{ImageBatch, Upload};
+use super::upload::Validated;
+use super::{body, cluster, idempotency, upload};
+use crate::api::condition::{SUCCEEDED, reason};
+use crate::api::image_batch::{ImageBatch, ImageBatchSpec};
+use crate::api::labels;
+use crate::manifest::problem::{self, Problem};
+use crate::manifest::source::{Rules, Summary};
 use crate::records::request::Origin;
 
 /// How long an answer waits for MongoDB; the controller completes the record where it is late.
 const RECORD: Duration = Duration::from_secs(3);
+/// Who everybody is: this release authenticates nobody.
+const ANONYMOUS: &str = "anonymous";
 
 /// What a client gets for an accepted upload.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Accepted {
     id: String,
     namespace: String,
-    status: &'static str,
-    rows: i64,
-    images: i64,
+    status: String,
+    #[serde(flatten)]
+    findings: Findings,
+}
+
+/// What a client gets for a CSV that would be accepted.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Valid {
+    valid: bool,
+    namespace: String,
+    #[serde(flatten)]
+    findings: Findings,
+}
+
+/// What was found in an upload, and what will be done with it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Findings {
+    rows: u64,
+    images: u64,
     options: EffectiveOptions,
+    warnings: Vec<Problem>,
+    warning_counts: BTreeMap<problem::Code, u64>,
+    #[serde(flatten)]
+    skipped: Option<Skipped>,
+}
+
+/// Rows that are not worked on, and why; named as in the answer that refuses a CSV.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Skipped {
+    skipped_rows: u64,
+    errors: Vec<Problem>,
+    error_count: u64,
+    counts: BTreeMap<problem::Code, u64>,
+}
+
+impl Findings {
+    fn new(validated: Validated, options: EffectiveOptions) -> Self {
+        let Summary { rows, skipped, images, problems, warnings, .. } = validated.summary;
+        let skipped = (skipped > 0).then(|| Skipped {
+            skipped_rows: skipped,
+            error_count: problems.total(),
+            errors: problems.listed,
+            counts: problems.counts,
+        });
+        Self { rows, images, options, warnings: warnings.listed, warning_counts: warnings.counts, skipped }
+    }
+}
+
+/// What an upload shall become.
+struct Submission {
+    namespace: String,
+    options: SubmitOptions,
+    rules: Rules,
+    /// The batch's name where the request has an Idempotency-Key.
+    keyed_name: Option<String>,
+    body: body::CsvStream,
 }
 
 /// Answers `POST /v1/batches`.
 pub(crate) async fn submit(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
-    let options = SubmitOptions::parse(request.uri().query())?;
-    let namespace = state.settings.resolve_namespace(options.namespace.as_deref())?;
+    let mut options = SubmitOptions::parse(request.uri().query())?;
     let permit = state.uploads.clone().try_acquire_owned().map_err(|_| {
         let limit = state.settings.max_concurrent_uploads;
         ApiError::new(Code::TooManyUploads, format!("{limit} uploads are running, as many as allowed; try again"))
     })?;
-    let body = body::open(request, state.settings.max_upload_bytes, state.ending.clone()).await?;
+    let headers = request.headers().clone();
+    let limits = state.settings.limits;
+    // Where the query names one, a namespace that is not enabled is refused before the body is read.
+    state.settings.resolve_namespace(options.namespace.as_deref())?;
+    let body = body::open(request, limits.max_bytes, &mut options, state.ending.clone()).await?;
+    let namespace = state.settings.resolve_namespace(options.namespace.as_deref())?;
+    let keyed_name = idempotency::batch_name(&headers, &namespace, ANONYMOUS)?;
+    let rules = Rules { limits, validation: options.validation };
+    let submission = Submission { namespace, options, rules, keyed_name, body };
 
     let submissions = state.submissions.clone();
     let work = async move {
-        let accepted = accept(&state, namespace, options, body).await?;
+        let response =
+            if submission.options.dry_run { validate(submission).await? } else { accept(&state, submission).await? };
         drop(permit);
-        let path = state.settings.batch_path(&accepted.namespace, &accepted.id, "");
-        let location = HeaderValue::try_from(path).map_err(|error| internal("no path").caused_by(error))?;
-        Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(accepted)).into_response())
+        Ok(response)
     };
     submissions
         .spawn(work.in_current_span())
@@ -59,39 +128,68 @@ pub(crate) async fn submit(State(state): State<AppState>, request: Request) -> R
         .map_err(|error| internal("the upload broke off").caused_by(error))?
 }
 
-async fn accept(
-    state: &AppState,
-    namespace: String,
-    options: SubmitOptions,
-    body: body::CsvStream,
-) -> Result<Accepted, ApiError> {
-    let id = uuid::Uuid::now_v7().to_string();
-    let key = state.storage.keys().upload(&namespace, &id);
-    let stored = upload::store(&state.storage, &key, state.settings.limits, body).await?;
-    let (rows, images) = (stored.rows, stored.images);
-    let batch = match create(state, &namespace, &id, options, stored).await {
-        Ok(batch) => batch,
-        Err(error) => {
-            upload::delete(&state.storage, &key).await;
-            return Err(error);
-        }
-    };
-    record(state, &batch).await;
-    tracing::info!(batch.name = id, batch.namespace = namespace, rows, images, "batch accepted");
-    Ok(Accepted { id, namespace, status: reason::PENDING, rows, images, options: EffectiveOptions::of(&batch.spec) })
+async fn validate(submission: Submission) -> Result<Response, ApiError> {
+    let Submission { namespace, options, rules, body, .. } = submission;
+    let mut validated = upload::validate(rules, body).await?;
+    options.warn(&mut validated.summary.warnings);
+    let spec = spec(&options, &validated, String::new())?;
+    let findings = Findings::new(validated, EffectiveOptions::of(&spec, options.display_name));
+    Ok(Json(Valid { valid: true, namespace, findings }).into_response())
 }
 
+async fn accept(state: &AppState, submission: Submission) -> Result<Response, ApiError> {
+    let Submission { namespace, options, rules, keyed_name, body } = submission;
+    let unique = uuid::Uuid::now_v7().to_string();
+    // Repeats of a key may come at the same time, so each has an upload of its own.
+    let upload_id = keyed_name.as_ref().map_or_else(|| unique.clone(), |name| format!("{name}.{unique}"));
+    let id = keyed_name.clone().unwrap_or(unique);
+    let key = state.storage.keys().upload(&namespace, &upload_id);
+    let mut validated = upload::store(&state.storage, &key, rules, body).await?;
+    options.warn(&mut validated.summary.warnings);
+    let fingerprint = keyed_name.map(|_| idempotency::fingerprint(&validated.sha256, &options));
+
+    let result = create(state, &namespace, &id, &options, spec(&options, &validated, key.clone())?, fingerprint).await;
+    let is_ours = |batch: &ImageBatch| batch.spec.source.upload.as_ref().is_some_and(|it| it.key == key);
+    if !result.as_ref().is_ok_and(is_ours) {
+        upload::delete(&state.storage, &key).await;
+    }
+    let batch = result?;
+    record(state, &batch).await;
+    let findings = Findings::new(validated, EffectiveOptions::of(&batch.spec, options.display_name));
+    let (rows, images) = (findings.rows, findings.images);
+    tracing::info!(batch.name = id, batch.namespace = namespace, rows, images, "batch accepted");
+    let path = state.settings.batch_path(&namespace, &id, "");
+    let location = HeaderValue::try_from(path).map_err(|error| internal("no path").caused_by(error))?;
+    let word = batch.status.as_ref().and_then(|it| it.condition(SUCCEEDED)).map(|it| it.reason.clone());
+    let status = word.unwrap_or_else(|| reason::PENDING.to_owned());
+    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(Accepted { id, namespace, status, findings }))
+        .into_response())
+}
+
+fn spec(options: &SubmitOptions, validated: &Validated, key: String) -> Result<ImageBatchSpec, ApiError> {
+    options.spec(validated.upload(key)).map_err(|error| internal("the options make no batch").caused_by(error))
+}
+
+/// Creates the batch, or returns the one that an earlier request with the same key made.
 async fn create(
     state: &AppState,
     namespace: &str,
     id: &str,
-    options: SubmitOptions,
-    upload: Upload,
+    options: &SubmitOptions,
+    spec: ImageBatchSpec,
+    fingerprint: Option<String>,
 ) -> Result<ImageBatch, ApiError> {
-    let spec = options.spec(upload).map_err(|error| internal("the options make no batch").caused_by(error))?;
     let mut batch = ImageBatch::new(id, spec);
     batch.metadata.namespace = Some(namespace.to_owned());
-    Ok(cluster::create(&state.client, namespace, &batch).await?)
+    let annotations =
+        [(labels::DISPLAY_NAME, options.display_name.clone()), (labels::FINGERPRINT, fingerprint.clone())];
+    let annotations = annotations.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    batch.metadata.annotations = Some(annotations.collect());
+    let found = cluster::create(&state.client, namespace, &batch).await?;
+    if let Some(fingerprint) = fingerprint {
+        idempotency::check(&found, &fingerprint)?;
+    }
+    Ok(found)
 }
 
 /// Records the request. The batch exists already, so this cannot fail it: the controller writes the

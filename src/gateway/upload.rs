@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::body::{CsvStream, drain};
 use super::error::{ApiError, Code, chain};
 use crate::api::image_batch::Upload;
-use crate::manifest::source::{Limits, ReadSourceError, Summary, read_csv};
+use crate::manifest::source::{ReadSourceError, Rules, Summary, read_csv};
 use crate::storage::Storage;
 
 /// Chunks of the body that may wait for the validator.
@@ -29,15 +29,15 @@ const FIRST_DELETE: Duration = Duration::from_secs(5);
 /// Tries after that, over at least five minutes.
 const DELETES: usize = 8;
 
-/// Stores a valid CSV under a key. On an error nothing is stored.
+/// Stores a CSV under a key if it can be accepted. On an error nothing is stored.
 pub(crate) async fn store(
     storage: &Storage,
     key: &str,
-    limits: Limits,
+    rules: Rules,
     mut body: CsvStream,
-) -> Result<Upload, ApiError> {
-    let mut writer = storage.writer(key, "text/csv; charset=utf-8");
-    let validated = match receive(&mut writer, limits, &mut body).await {
+) -> Result<Validated, ApiError> {
+    let mut writer = storage.writer(key, "text/csv");
+    let validated = match receive(Some(&mut writer), rules, &mut body).await {
         Ok(validated) => validated,
         Err(error) => {
             abort(writer, key).await;
@@ -50,12 +50,16 @@ pub(crate) async fn store(
         delete(storage, key).await;
         return Err(unavailable(error));
     }
-    Ok(Upload {
-        key: key.to_owned(),
-        sha256: validated.sha256,
-        rows: validated.summary.rows as i64,
-        images: validated.summary.images as i64,
-    })
+    Ok(validated)
+}
+
+/// Validates a CSV and stores nothing.
+pub(crate) async fn validate(rules: Rules, mut body: CsvStream) -> Result<Validated, ApiError> {
+    let result = receive(None, rules, &mut body).await;
+    if result.is_err() {
+        drain(&mut body).await;
+    }
+    result
 }
 
 /// Deletes a stored upload that no batch will use; goes on in the background while storage is away.
@@ -83,18 +87,32 @@ async fn abort(mut writer: BufWriter, key: &str) {
 }
 
 /// What the validator found, and what it read.
-struct Validated {
-    summary: Summary,
-    sha256: String,
+pub(crate) struct Validated {
+    pub(crate) summary: Summary,
+    pub(crate) sha256: String,
+}
+
+impl Validated {
+    /// Returns what the spec says of an upload under that key.
+    pub(crate) fn upload(&self, key: String) -> Upload {
+        let Summary { rows, images, .. } = self.summary;
+        Upload { key, sha256: self.sha256.clone(), rows: rows as i64, images: images as i64 }
+    }
 }
 
 /// Hands each chunk to the writer and to the validator, and returns what that found when it is good.
-async fn receive(writer: &mut BufWriter, limits: Limits, body: &mut CsvStream) -> Result<Validated, ApiError> {
+async fn receive(
+    mut writer: Option<&mut BufWriter>,
+    rules: Rules,
+    body: &mut CsvStream,
+) -> Result<Validated, ApiError> {
     let (chunks, waiting) = mpsc::channel(CHUNKS_WAITING);
-    let validator = tokio::task::spawn_blocking(move || validate(waiting, &limits));
+    let validator = tokio::task::spawn_blocking(move || read_chunks(waiting, &rules));
     while let Some(chunk) = body.next().await {
         let chunk = chunk?;
-        writer.write_all(&chunk).await.map_err(unavailable)?;
+        if let Some(writer) = &mut writer {
+            writer.write_all(&chunk).await.map_err(unavailable)?;
+        }
         // A closed channel means that the validator needs no more: what it found refuses the CSV.
         if chunks.send(chunk).await.is_err() {
             break;
@@ -102,10 +120,10 @@ async fn receive(writer: &mut BufWriter, limits: Limits, body: &mut CsvStream) -
     }
     drop(chunks);
     let validated = validator.await.map_err(internal)?.map_err(internal)?;
-    let problems = &validated.summary.problems;
-    if problems.is_empty() {
+    if validated.summary.is_accepted() {
         return Ok(validated);
     }
+    let Summary { problems, warnings, rows, .. } = validated.summary;
     let total = problems.total();
     let first = problems.listed.first().map(ToString::to_string).unwrap_or_default();
     let detail = match total {
@@ -116,13 +134,15 @@ async fn receive(writer: &mut BufWriter, limits: Limits, body: &mut CsvStream) -
         .with("errors", &problems.listed)
         .with("errorCount", total)
         .with("counts", &problems.counts)
-        .with("rows", validated.summary.rows))
+        .with("warnings", &warnings.listed)
+        .with("warningCounts", &warnings.counts)
+        .with("rows", rows))
 }
 
-fn validate(waiting: mpsc::Receiver<Bytes>, limits: &Limits) -> Result<Validated, ReadSourceError> {
+fn read_chunks(waiting: mpsc::Receiver<Bytes>, rules: &Rules) -> Result<Validated, ReadSourceError> {
     let mut hash = Sha256::new();
     let source = Chunks { waiting, current: Bytes::new(), hash: &mut hash };
-    let summary = read_csv(source, limits, |_| Ok(()))?;
+    let summary = read_csv(source, rules, |_| Ok(()))?;
     Ok(Validated { summary, sha256: hex::encode(hash.finalize()) })
 }
 

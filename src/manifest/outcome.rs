@@ -61,6 +61,30 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
+    /// Every reason, in the order of their declaration.
+    pub const ALL: [Self; 20] = [
+        Self::AddressForbidden,
+        Self::HostNotFound,
+        Self::ConnectFailed,
+        Self::FetchTimeout,
+        Self::RedirectRefused,
+        Self::ImageNotFound,
+        Self::AccessDenied,
+        Self::RequestRefused,
+        Self::HostOverloaded,
+        Self::HostFailed,
+        Self::BodyIncomplete,
+        Self::FileTooLarge,
+        Self::NotAnImage,
+        Self::UnsupportedFormat,
+        Self::ImageTruncated,
+        Self::ImageCorrupt,
+        Self::ImageTooLarge,
+        Self::EncodeFailed,
+        Self::CodecCrashed,
+        Self::NotProcessed,
+    ];
+
     /// Returns the word as it stands in the report.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -188,5 +212,18 @@ impl RowOutcome {
             counts.bytes_out += image.bytes_out;
         }
         counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_reasons_is_complete() {
+        for (index, reason) in FailureReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index, "{reason:?}");
+        }
+        assert_eq!(FailureReason::NotProcessed as usize + 1, FailureReason::ALL.len(), "the last reason of the enum");
     }
 }

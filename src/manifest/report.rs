@@ -1,24 +1,38 @@
 //! Rows and their outcomes -> `output.csv` and `failed.csv`, in the input's order.
+//!
+//! Both have the input's columns. Cells that spreadsheets would run as formulas are escaped; a source
+//! that has the reports' own column is one of them come back, and is unescaped when it is read. So
+//! `failed.csv` can be uploaded as it is, as often as it takes.
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::io::{Read, Write};
 
+use super::formula::{escape, unescape};
 use super::outcome::{Outcome, RowOutcome};
 use super::problem::shorten;
+use super::record::{Found, Record, RecordReader};
 use super::row::{Columns, Row};
 use crate::api::image_batch::Failure;
 use crate::api::progress::Counts;
 
 /// The column with the new URLs: comma-joined, position i belongs to input i, empty where it failed.
 pub const OUTPUT_COLUMN: &str = "Output Image Urls";
-/// The column with the failures: `i:Code`, comma-joined, i counted from 1.
+/// The column with the failures: `i:Code`, comma-joined, i counted from 1; a bare code is the row's.
 pub const ERRORS_COLUMN: &str = "Image Errors";
 /// Failures that the status shows.
 pub const MAX_STATUS_FAILURES: usize = 20;
+
+/// Bound of a record of a report, which has the row and an output URL for each of its own.
+const MAX_RECORD_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes that are collected for one write.
+const BUFFER: usize = 64 * 1024;
 
 /// Writes both reports row by row, in constant memory, and adds up the totals.
 #[derive(Debug)]
 pub struct ReportWriter<W: Write> {
     columns: Columns,
+    /// The input's columns that the reports have, which are all but their own.
+    kept: Vec<usize>,
     output: csv::Writer<W>,
     failed: csv::Writer<W>,
     totals: Totals,
@@ -38,47 +52,67 @@ pub struct Totals {
 impl<W: Write> ReportWriter<W> {
     /// Starts both files with their header.
     pub fn new(columns: Columns, output: W, failed: W) -> csv::Result<Self> {
+        let own = |name: &String| name == OUTPUT_COLUMN || name == ERRORS_COLUMN;
         let mut writer = Self {
-            output: csv::Writer::from_writer(output),
-            failed: csv::Writer::from_writer(failed),
+            kept: (0..columns.names.len()).filter(|&index| !own(&columns.names[index])).collect(),
+            output: writer(output),
+            failed: writer(failed),
             totals: Totals::default(),
             columns,
         };
-        let names = &writer.columns.names;
-        let header = || names.iter().map(String::as_str);
-        writer.output.write_record(header().chain([OUTPUT_COLUMN, ERRORS_COLUMN]))?;
-        writer.failed.write_record(header().chain([ERRORS_COLUMN]))?;
+        let header = || writer.kept.iter().map(|&index| escape(&writer.columns.names[index]));
+        write(&mut writer.output, header().chain([OUTPUT_COLUMN.into(), ERRORS_COLUMN.into()]))?;
+        write(&mut writer.failed, header().chain([ERRORS_COLUMN.into()]))?;
         Ok(writer)
     }
 
     /// Writes one row. `outcome.images` must be as long as `row.urls`.
     pub fn write(&mut self, row: &Row, outcome: &RowOutcome) -> csv::Result<()> {
+        self.totals.rows += 1;
+        self.totals.counts += outcome.counts();
+        if !row.skipped.is_empty() {
+            return self.write_skipped(row);
+        }
         let urls: Vec<&str> = outcome.images.iter().map(|it| it.output_url.as_deref().unwrap_or_default()).collect();
-        let errors = errors(outcome).join(",");
-        let cells = row.cells.iter().map(String::as_str);
-        self.output.write_record(cells.chain([urls.join(",").as_str(), &errors]))?;
+        let (urls, errors) = (urls.join(","), errors(outcome));
+        let cells = self.kept.iter().map(|&index| cell(row, index));
+        write(&mut self.output, cells.chain([urls.as_str().into(), errors.as_str().into()]))?;
 
         let failed: Vec<usize> =
             (0..row.urls.len()).filter(|&index| outcome.images[index].outcome == Outcome::Failed).collect();
-        if !failed.is_empty() {
-            let mut cells = row.cells.clone();
-            let urls: Vec<&str> = failed.iter().map(|&index| row.urls[index].as_str()).collect();
-            cells[self.columns.image_urls] = urls.join(",");
-            self.failed.write_record(cells.iter().map(String::as_str).chain([errors.as_str()]))?;
+        if failed.is_empty() {
+            return Ok(());
         }
-        self.totals.rows += 1;
-        self.totals.counts += outcome.counts();
+        let urls: Vec<&str> = failed.iter().map(|&index| row.urls[index].as_str()).collect();
+        let urls = urls.join(",");
+        let image_urls = self.columns.image_urls;
+        let cells = self.kept.iter().map(|&index| if index == image_urls { escape(&urls) } else { cell(row, index) });
+        write(&mut self.failed, cells.chain([errors.as_str().into()]))?;
         for index in failed {
-            if self.totals.failures.len() < MAX_STATUS_FAILURES {
-                self.totals.failures.push(Failure {
-                    row: row.row as i64,
-                    image: Some(index as i64 + 1),
-                    reason: outcome.images[index].reason.map_or("NotProcessed", |it| it.as_str()).to_owned(),
-                    detail: shorten(&row.urls[index], 190),
-                });
-            }
+            let reason = outcome.images[index].reason.map_or("NotProcessed", |it| it.as_str());
+            self.note(row, Some(index as i64 + 1), reason, &row.urls[index]);
         }
         Ok(())
+    }
+
+    /// Writes a row that was never worked on. Cells that the source has no column for come last, so
+    /// that nothing of the row is lost.
+    fn write_skipped(&mut self, row: &Row) -> csv::Result<()> {
+        let codes: Vec<String> = row.skipped.iter().map(ToString::to_string).collect();
+        let codes = codes.join(",");
+        let cells = || self.kept.iter().map(|&index| cell(row, index));
+        let surplus = || row.cells.iter().skip(self.columns.names.len()).map(|cell| escape(cell));
+        write(&mut self.output, cells().chain(["".into(), codes.as_str().into()]).chain(surplus()))?;
+        write(&mut self.failed, cells().chain([codes.as_str().into()]).chain(surplus()))?;
+        self.note(row, None, &codes, "the row was skipped");
+        Ok(())
+    }
+
+    fn note(&mut self, row: &Row, image: Option<i64>, reason: &str, detail: &str) {
+        if self.totals.failures.len() < MAX_STATUS_FAILURES {
+            let (reason, detail) = (reason.to_owned(), shorten(detail, 190));
+            self.totals.failures.push(Failure { row: row.row as i64, image, reason, detail });
+        }
     }
 
     /// Ends both files and returns their writers and the totals.
@@ -89,11 +123,35 @@ impl<W: Write> ReportWriter<W> {
     }
 }
 
-fn errors(outcome: &RowOutcome) -> Vec<String> {
-    outcome
-        .images
-        .iter()
-        .enumerate()
-        .filter_map(|(index, image)| Some(format!("{}:{}", index + 1, image.reason?.as_str())))
-        .collect()
+/// Copies a report without its escaping.
+pub fn unescape_report(report: impl Read, output: impl Write) -> std::io::Result<()> {
+    let mut reader = RecordReader::new(report, MAX_RECORD_BYTES);
+    let mut writer = writer(output);
+    let mut record = Record::default();
+    while reader.read(&mut record)? == Found::Record {
+        let cells = record.cells.iter().map(String::from_utf8_lossy);
+        write(&mut writer, cells.map(|cell| unescape(&cell).to_owned().into())).map_err(std::io::Error::from)?;
+    }
+    writer.flush()
+}
+
+fn writer<W: Write>(output: W) -> csv::Writer<W> {
+    csv::WriterBuilder::new().flexible(true).buffer_capacity(BUFFER).from_writer(output)
+}
+
+fn write<'a, W: Write>(writer: &mut csv::Writer<W>, cells: impl Iterator<Item = Cow<'a, str>>) -> csv::Result<()> {
+    for cell in cells {
+        writer.write_field(cell.as_bytes())?;
+    }
+    writer.write_record(None::<&[u8]>)
+}
+
+fn cell(row: &Row, index: usize) -> Cow<'_, str> {
+    escape(row.cells.get(index).map(String::as_str).unwrap_or_default())
+}
+
+fn errors(outcome: &RowOutcome) -> String {
+    let failures = outcome.images.iter().enumerate();
+    let failures = failures.filter_map(|(index, image)| Some(format!("{}:{}", index + 1, image.reason?.as_str())));
+    failures.collect::<Vec<_>>().join(",")
 }

@@ -2,16 +2,125 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cells::Cells;
+use super::problem::Code;
+
 /// One product: written once into a shard, read by every later stage.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
+#[derive(Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(from = "StoredRow")]
 pub struct Row {
     /// Position in the source, counted from 1 without the header.
     pub row: u64,
-    /// The cells as they stand in the source, in its column order.
+    /// The cells as they stand in the source, in its column order. A skipped row may have more cells
+    /// than the source has columns.
     pub cells: Vec<String>,
-    /// The image URLs as they are fetched; never empty.
+    /// The image URLs as they are fetched; empty only when the row is skipped.
     pub urls: Vec<String>,
+    /// What is wrong with a row that was skipped; empty for all others.
+    pub skipped: Vec<Code>,
+}
+
+/// A row as it stands in a shard.
+#[derive(Deserialize)]
+struct StoredRow {
+    row: u64,
+    cells: Vec<String>,
+    urls: Vec<String>,
+    /// The cell that is left empty because it is the URLs, joined by commas, as it nearly always is.
+    joined: Option<usize>,
+    #[serde(default)]
+    skipped: Vec<Code>,
+}
+
+impl From<StoredRow> for Row {
+    fn from(stored: StoredRow) -> Self {
+        let StoredRow { row, mut cells, urls, joined, skipped } = stored;
+        if let Some(cell) = joined.and_then(|index| cells.get_mut(index)) {
+            *cell = urls.join(",");
+        }
+        Self { row, cells, urls, skipped }
+    }
+}
+
+/// A row as validation hands it on: the same fields, borrowed until the next row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowView<'a> {
+    /// Position in the source, counted from 1 without the header.
+    pub row: u64,
+    /// The cells as they stand in the source.
+    pub cells: Cells<'a>,
+    /// Index of the cell with the image URLs.
+    pub image_urls: usize,
+    /// The image URLs as they are fetched.
+    pub urls: Cells<'a>,
+    /// Whether the URLs have no byte that JSON escapes; false where nobody looked.
+    pub is_plain: bool,
+    /// What is wrong with a row that was skipped.
+    pub skipped: &'a [Code],
+}
+
+impl RowView<'_> {
+    /// Returns the row to keep.
+    #[must_use]
+    pub fn to_row(self) -> Row {
+        Row { row: self.row, cells: self.cells.to_vec(), urls: self.urls.to_vec(), skipped: self.skipped.to_vec() }
+    }
+
+    /// Writes the row as JSON, from which a [`Row`] is read.
+    pub fn write_json(self, json: &mut Vec<u8>) -> std::io::Result<()> {
+        json.extend_from_slice(b"{\"row\":");
+        serde_json::to_writer(&mut *json, &self.row)?;
+        json.extend_from_slice(b",\"cells\":[");
+        let joined = self.are_urls_joined();
+        for (index, cell) in self.cells.iter().enumerate() {
+            if index > 0 {
+                json.push(b',');
+            }
+            let is_joined = joined && index == self.image_urls;
+            write_string(if is_joined { "" } else { cell }, false, json)?;
+        }
+        json.extend_from_slice(b"],\"urls\":[");
+        for (index, url) in self.urls.iter().enumerate() {
+            if index > 0 {
+                json.push(b',');
+            }
+            write_string(url, self.is_plain, json)?;
+        }
+        json.push(b']');
+        if joined {
+            json.extend_from_slice(b",\"joined\":");
+            serde_json::to_writer(&mut *json, &self.image_urls)?;
+        }
+        if !self.skipped.is_empty() {
+            json.extend_from_slice(b",\"skipped\":");
+            serde_json::to_writer(&mut *json, self.skipped)?;
+        }
+        json.push(b'}');
+        Ok(())
+    }
+
+    /// Returns whether the cell with the URLs is nothing but these, joined by commas.
+    fn are_urls_joined(&self) -> bool {
+        let mut rest = self.cells.get(self.image_urls);
+        for (index, url) in self.urls.iter().enumerate() {
+            let behind = if index == 0 { Some(rest) } else { rest.strip_prefix(',') };
+            let Some(behind) = behind.and_then(|it| it.strip_prefix(url)) else { return false };
+            rest = behind;
+        }
+        rest.is_empty()
+    }
+}
+
+/// Writes a string; one that has nothing to escape is copied as it is.
+fn write_string(string: &str, is_plain: bool, json: &mut Vec<u8>) -> std::io::Result<()> {
+    let escaped = |byte| byte < b' ' || byte == b'"' || byte == b'\\';
+    if !is_plain && string.bytes().any(escaped) {
+        return Ok(serde_json::to_writer(json, string)?);
+    }
+    json.push(b'"');
+    json.extend_from_slice(string.as_bytes());
+    json.push(b'"');
+    Ok(())
 }
 
 /// The source's header and which of its columns mean what.
@@ -28,29 +137,106 @@ pub struct Columns {
     pub image_urls: usize,
 }
 
-/// The columns that a source must have, with the names they are known by.
-/// A header's name is compared by its letters and digits alone, in lower case.
-pub const REQUIRED: [(&str, &[&str]); 3] = [
-    ("S. No.", &["sno", "slno", "srno", "serialno", "serialnumber", "serial"]),
-    ("Product Name", &["productname", "product", "name"]),
-    ("Input Image Urls", &["inputimageurls", "inputimageurl", "imageurls", "imageurl", "images", "urls"]),
+/// A column that a source must have, and the names it is known by. A header's name is compared by its
+/// letters and digits alone, in lower case.
+#[derive(Debug)]
+pub struct Required {
+    /// The name that messages use.
+    pub standard: &'static str,
+    /// Names that mean this column; two columns with such names contradict each other.
+    pub names: &'static [&'static str],
+    /// Names of shop exports that stand in for it where no column has one of the names above, the
+    /// best first.
+    pub stand_ins: &'static [&'static str],
+}
+
+/// The columns that a source must have: serial number, product name, image URLs.
+pub const REQUIRED: [Required; 3] = [
+    Required {
+        standard: "S. No.",
+        names: &["sno", "slno", "srno", "serialno", "serialnumber", "serial"],
+        stand_ins: &[
+            "no",
+            "nr",
+            "number",
+            "sku",
+            "variantsku",
+            "articlenumber",
+            "itemnumber",
+            "productid",
+            "id",
+            "handle",
+        ],
+    },
+    Required {
+        standard: "Product Name",
+        names: &["productname", "product", "name"],
+        stand_ins: &["producttitle", "title", "itemname"],
+    },
+    Required {
+        standard: "Input Image Urls",
+        names: &["inputimageurls", "inputimageurl", "imageurls", "imageurl", "images", "urls"],
+        stand_ins: &[
+            "imagelinks",
+            "imagelink",
+            "imagesrc",
+            "pictures",
+            "pictureurl",
+            "picture",
+            "photos",
+            "image",
+            "url",
+        ],
+    },
 ];
 
 impl Columns {
     /// Returns the columns of sources without a header of their own.
     #[must_use]
     pub fn standard() -> Self {
-        Self {
-            names: REQUIRED.iter().map(|(name, _)| (*name).to_owned()).collect(),
-            serial_number: 0,
-            name: 1,
-            image_urls: 2,
-        }
+        let names = REQUIRED.iter().map(|it| it.standard.to_owned()).collect();
+        Self { names, serial_number: 0, name: 1, image_urls: 2 }
     }
 }
 
-/// Returns a header's name in the form that aliases are compared in.
+/// Returns a header's name in the form that names are compared in.
 #[must_use]
 pub fn normalize_name(name: &str) -> String {
     name.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::cells::TextBuffer;
+    use super::*;
+
+    fn buffer(strings: &[String]) -> TextBuffer {
+        let mut buffer = TextBuffer::default();
+        strings.iter().for_each(|string| buffer.push(string));
+        buffer
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_is_read_as_it_was_written(
+            row in 1..u64::MAX,
+            mut cells in prop::collection::vec("[a-z \"\\\\\n\u{0}-\u{1f}ü👟]{0,40}", 0..4),
+            urls in prop::collection::vec("[a-z:/]{0,40}", 0..3),
+            joined in any::<bool>(),
+            skipped in prop::sample::subsequence(vec![Code::InvalidUrl, Code::CellCount], 0..=2),
+        ) {
+            if joined {
+                cells.insert(0, urls.join(","));
+            }
+            let (cell_buffer, url_buffer) = (buffer(&cells), buffer(&urls));
+            let (cells, urls) = (cell_buffer.cells(), url_buffer.cells());
+            let view = RowView { row, cells, image_urls: 0, urls, is_plain: joined, skipped: &skipped };
+            let mut json = Vec::new();
+            view.write_json(&mut json).expect("a Vec grows");
+            let row: Row = serde_json::from_slice(&json).expect("JSON");
+            prop_assert_eq!(row, view.to_row());
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::row::{Columns, Row};
+use super::row::{Columns, RowView};
 
 /// What a batch consists of; written once by ingest.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -13,8 +13,11 @@ use super::row::{Columns, Row};
 pub struct Manifest {
     /// The source's columns.
     pub columns: Columns,
-    /// Rows of all shards.
+    /// Rows of all shards, the skipped ones included.
     pub rows: u64,
+    /// Rows that are in a shard only to be reported.
+    #[serde(default)]
+    pub skipped: u64,
     /// Images of all shards.
     pub images: u64,
     /// How many shards there are, numbered from 0.
@@ -26,6 +29,9 @@ pub struct Manifest {
 pub fn shard_size(images: u64) -> u64 {
     (images / 64).clamp(25, 2_000)
 }
+
+/// Most bytes of a shard, before its last row: rows may be large, and a shard is held in memory.
+const MAX_SHARD_BYTES: usize = 4 * 1024 * 1024;
 
 /// Collects rows and hands out a shard whenever one is full.
 #[derive(Debug)]
@@ -43,17 +49,20 @@ impl Sharder {
     }
 
     /// Adds a row; returns the shard's JSON lines when the row completes one.
-    pub fn push(&mut self, row: &Row) -> std::io::Result<Option<Vec<u8>>> {
-        serde_json::to_writer(&mut self.lines, row)?;
+    pub fn push(&mut self, row: RowView<'_>) -> std::io::Result<Option<Vec<u8>>> {
+        row.write_json(&mut self.lines)?;
         self.lines.push(b'\n');
         self.images += row.urls.len() as u64;
-        Ok(if self.images >= self.size { self.finish() } else { None })
+        let full = self.images >= self.size || self.lines.len() >= MAX_SHARD_BYTES;
+        Ok(if full { self.finish() } else { None })
     }
 
     /// Returns the last shard, if rows are left.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         self.images = 0;
-        (!self.lines.is_empty()).then(|| std::mem::take(&mut self.lines))
+        // The next shard will be about as large.
+        let next = Vec::with_capacity(self.lines.len());
+        (!self.lines.is_empty()).then(|| std::mem::replace(&mut self.lines, next))
     }
 }
 

@@ -1,57 +1,77 @@
 //! Reads and validates a source in one streaming pass: CSV bytes or inline products to rows.
 //!
-//! Memory is one record and the list of problems, whatever the source's size. All problems are
-//! found, not only the first one.
+//! ```text
+//! bytes -> text (kind of file, encoding) -> record (cells) -> header -> check (each row) -> accept
+//! ```
+//!
+//! Memory is one record, the list of problems and the serial numbers seen, whatever the source's size.
+//! All problems are found, not only the first one.
 
-use std::cell::Cell;
-use std::io::{BufRead, BufReader, Read};
-use std::rc::Rc;
+use std::io::Read;
 
-use serde::{Deserialize, Serialize};
+use super::check::Pass;
+use super::header::{Preamble, read_header, read_preamble};
+use super::problem::{Code, Problem, Problems};
+use super::record::{Flaw, Found, Record, RecordReader};
+use super::row::{Columns, RowView};
+use super::text;
+use crate::api::image_batch::{Product, Validation};
 
-use super::problem::{Code, Problem, Problems, shorten};
-use super::row::{Columns, REQUIRED, Row, normalize_name};
-use super::url_cell::{self, UrlError};
-use crate::api::image_batch::Product;
+pub use super::limits::Limits;
 
-/// Bounds of a source; what exceeds one is refused by name.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Most rows.
-    pub max_rows: u64,
-    /// Most URLs of one row.
-    pub max_urls: usize,
-    /// Most bytes of one URL.
-    pub max_url_length: usize,
-    /// Most bytes of one record.
-    pub max_record_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { max_rows: 1_000_000, max_urls: 100, max_url_length: 2_048, max_record_bytes: 256 * 1024 }
-    }
+/// What is valid and what happens to what is not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rules {
+    /// Bounds of the source.
+    pub limits: Limits,
+    /// What a valid row is, and what happens to the others.
+    pub validation: Validation,
 }
 
 /// What a pass over a source found.
-#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// The columns; the standard ones when the header could not be read.
     pub columns: Columns,
     /// Rows, the bad ones included.
     pub rows: u64,
+    /// Of these, the rows that have a problem and are skipped.
+    pub skipped: u64,
     /// Image URLs of the good rows.
     pub images: u64,
     /// Everything that is wrong.
     pub problems: Problems,
+    /// Everything that is doubtful.
+    pub warnings: Problems,
+    /// Whether the pass ended before the source did, or found nothing to work on.
+    pub broken: bool,
 }
 
 impl Summary {
     /// Returns the summary of a source that nothing was read of.
     #[must_use]
     pub fn empty() -> Self {
-        Self { columns: Columns::standard(), rows: 0, images: 0, problems: Problems::default() }
+        Self {
+            columns: Columns::standard(),
+            rows: 0,
+            skipped: 0,
+            images: 0,
+            problems: Problems::default(),
+            warnings: Problems::default(),
+            broken: false,
+        }
+    }
+
+    /// Returns whether the source can be worked on.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.problems.is_empty() || (!self.broken && self.skipped > 0 && self.images > 0)
+    }
+
+    /// Notes a problem of the source as a whole.
+    pub fn refuse(&mut self, problem: Problem) {
+        self.broken = true;
+        self.problems.push(problem);
     }
 }
 
@@ -72,64 +92,58 @@ pub enum ReadSourceError {
     },
 }
 
-/// Reads a CSV, calls `accept` for each good row in order, and returns what was found.
+/// Reads a CSV, calls `accept` in order for each good row, and for each skipped one where the rules
+/// skip them, and returns what was found.
 pub fn read_csv(
     bytes: impl Read,
-    limits: &Limits,
-    mut accept: impl FnMut(Row) -> std::io::Result<()>,
+    rules: &Rules,
+    mut accept: impl FnMut(RowView<'_>) -> std::io::Result<()>,
 ) -> Result<Summary, ReadSourceError> {
-    let budget = Rc::new(Cell::new(0));
-    let mut bytes = BufReader::with_capacity(BUFFER, Budgeted { inner: bytes, left: Rc::clone(&budget) });
-    budget.set(limits.max_record_bytes + BUFFER);
-    let first = bytes.fill_buf().map_err(ReadSourceError::Read)?;
-    if let Some(problem) = refuse_other_formats(first) {
-        return Ok(Pass::new(limits).refuse(problem));
+    let limits = &rules.limits;
+    let mut pass = Pass::new(rules);
+    // One byte more than allowed is enough to know.
+    let mut bounded = bytes.take(limits.max_bytes.saturating_add(1));
+    let text = match text::open(&mut bounded).map_err(ReadSourceError::Read)? {
+        Ok(text) => text,
+        Err(problem) => return Ok(pass.refuse(problem)),
+    };
+    let mut reader = RecordReader::new(text, limits.max_record_bytes);
+    let mut record = Record::default();
+    let Preamble { delimiter, has_own_line } = read_preamble(reader.peek().map_err(ReadSourceError::Read)?);
+    reader.set_delimiter(delimiter);
+    if has_own_line {
+        reader.read(&mut record).map_err(ReadSourceError::Read)?;
     }
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(detect_delimiter(first))
-        .buffer_capacity(BUFFER)
-        .from_reader(bytes);
-
-    let mut record = csv::ByteRecord::new();
-    let mut pass = Pass::new(limits);
-    let mut header = true;
+    let mut header = None;
     loop {
-        // The reader may hold one buffer of bytes already; beyond that a record has its own bound.
-        budget.set(limits.max_record_bytes + 2 * BUFFER);
-        let line = reader.position().line();
-        match reader.read_byte_record(&mut record) {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(error) if budget.get() == 0 => {
-                tracing::debug!(%error, line, "record exceeds the limit");
-                return Ok(pass.refuse(record_too_large(line, limits)));
-            }
-            Err(error) => return Err(ReadSourceError::Read(error.into())),
+        match reader.read(&mut record).map_err(ReadSourceError::Read)? {
+            Found::Record => {}
+            Found::End => break,
+            Found::TooLarge => return Ok(pass.refuse(record_too_large(reader.line(), rules))),
         }
-        let line = record.position().map_or(line, csv::Position::line);
-        if header {
-            match read_header(&record, line) {
-                Ok(columns) => pass.summary.columns = columns,
-                Err(problems) => {
-                    pass.summary.problems = problems;
-                    return Ok(pass.summary);
-                }
-            }
-            header = false;
+        if let Some((Flaw::UnclosedQuote, _)) = record.flaw {
+            return Ok(pass.refuse(unclosed_quote(record.line)));
+        }
+        if record.cells.is_blank() {
             continue;
         }
-        if record.iter().all(|cell| cell.trim_ascii().is_empty()) {
+        if header.is_none() {
+            match read_header(&mut record) {
+                Ok(columns) => header = Some(pass.set_columns(columns, delimiter)),
+                Err(problems) => return Ok(pass.refuse_all(problems)),
+            }
             continue;
         }
-        if pass.summary.rows >= limits.max_rows {
-            return Ok(pass.refuse(too_many_rows(line, limits)));
+        if pass.rows() >= limits.max_rows {
+            return Ok(pass.refuse(too_many_rows(record.line, rules)));
         }
-        if let Some(row) = pass.check_record(&record, line) {
-            let number = row.row;
-            accept(row).map_err(|source| ReadSourceError::HandOn { row: number, source })?;
+        if let Some(row) = pass.check_record(&mut record) {
+            accept(row).map_err(|source| ReadSourceError::HandOn { row: row.row, source })?;
         }
+    }
+    drop(reader);
+    if bounded.limit() == 0 {
+        return Ok(pass.refuse(source_too_large(rules)));
     }
     Ok(pass.finish())
 }
@@ -137,238 +151,36 @@ pub fn read_csv(
 /// Reads inline products by the same rules as a CSV.
 pub fn read_products(
     products: &[Product],
-    limits: &Limits,
-    mut accept: impl FnMut(Row) -> std::io::Result<()>,
+    rules: &Rules,
+    mut accept: impl FnMut(RowView<'_>) -> std::io::Result<()>,
 ) -> Result<Summary, ReadSourceError> {
-    let mut pass = Pass::new(limits);
+    let mut pass = Pass::new(rules);
     for product in products {
-        pass.summary.rows += 1;
-        let pieces: Vec<&str> = product.image_urls.iter().map(String::as_str).collect();
-        let cells = vec![product.serial_number.clone(), product.name.clone(), product.image_urls.join(",")];
-        if let Some(row) = pass.check_row(cells, &pieces, None) {
-            let number = row.row;
-            accept(row).map_err(|source| ReadSourceError::HandOn { row: number, source })?;
+        if let Some(row) = pass.check_product(product) {
+            accept(row).map_err(|source| ReadSourceError::HandOn { row: row.row, source })?;
         }
     }
     Ok(pass.finish())
 }
 
-const BUFFER: usize = 64 * 1024;
-
-/// The state of one pass.
-struct Pass<'a> {
-    summary: Summary,
-    limits: &'a Limits,
+fn record_too_large(line: u64, rules: &Rules) -> Problem {
+    let message = format!("the record is larger than the limit of {} bytes", rules.limits.max_record_bytes);
+    let hint = "look for a quote that is never closed";
+    Problem { line: Some(line), ..Problem::of_file(Code::RecordTooLarge, &message, hint) }
 }
 
-impl<'a> Pass<'a> {
-    fn new(limits: &'a Limits) -> Self {
-        Self { summary: Summary::empty(), limits }
-    }
-
-    fn refuse(mut self, problem: Problem) -> Summary {
-        self.summary.problems.push(problem);
-        self.summary
-    }
-
-    fn finish(self) -> Summary {
-        if self.summary.rows > 0 {
-            return self.summary;
-        }
-        self.refuse(file_problem(Code::NoRows, "there is no row below the header", "add at least one product"))
-    }
-
-    /// Returns the row of a record, or notes what is wrong with it.
-    fn check_record(&mut self, record: &csv::ByteRecord, line: u64) -> Option<Row> {
-        self.summary.rows += 1;
-        let expected = self.summary.columns.names.len();
-        if record.len() != expected {
-            let message = format!("the row has {} cells and the header has {expected}", record.len());
-            self.note(Some(line), None, Code::CellCount, None, message, "quote cells that contain the delimiter");
-            return None;
-        }
-        let mut cells = Vec::with_capacity(expected);
-        for (index, cell) in record.iter().enumerate() {
-            if let Ok(text) = std::str::from_utf8(cell) {
-                cells.push(text.to_owned());
-            } else {
-                let value = String::from_utf8_lossy(cell);
-                let message = "the cell is not UTF-8".to_owned();
-                self.note(Some(line), Some(index), Code::NotUtf8, Some(&value), message, "save the file as CSV UTF-8");
-                return None;
-            }
-        }
-        let urls = cells[self.summary.columns.image_urls].clone();
-        self.check_row(cells, &url_cell::split(&urls), Some(line))
-    }
-
-    fn check_row(&mut self, cells: Vec<String>, pieces: &[&str], line: Option<u64>) -> Option<Row> {
-        let before = self.summary.problems.total();
-        let Columns { serial_number, name, image_urls, .. } = self.summary.columns;
-        if cells[serial_number].trim().is_empty() {
-            let message = "the serial number is empty".to_owned();
-            self.note(line, Some(serial_number), Code::MissingSerialNumber, None, message, "number every product");
-        }
-        if cells[name].trim().is_empty() {
-            let message = "the product name is empty".to_owned();
-            self.note(line, Some(name), Code::MissingProductName, None, message, "name every product");
-        }
-        if pieces.is_empty() {
-            let message = "the row has no image URL".to_owned();
-            self.note(line, Some(image_urls), Code::MissingImageUrl, None, message, "give at least one http(s) URL");
-        }
-        if pieces.len() > self.limits.max_urls {
-            let message = format!("the row has {} URLs, more than the limit of {}", pieces.len(), self.limits.max_urls);
-            self.note(line, Some(image_urls), Code::TooManyUrls, None, message, "spread the images over several rows");
-            return None;
-        }
-        let mut urls = Vec::with_capacity(pieces.len());
-        for piece in pieces {
-            match url_cell::normalize(piece, self.limits.max_url_length) {
-                Ok(url) => urls.push(url),
-                Err(error) => {
-                    let (code, hint) = match error {
-                        UrlError::Invalid(_) => {
-                            (Code::InvalidUrl, "give a full URL such as https://shop.example/1.jpg")
-                        }
-                        UrlError::TooLong { .. } => (Code::UrlTooLong, "shorten the URL"),
-                    };
-                    self.note(line, Some(image_urls), code, Some(piece), error.to_string(), hint);
-                }
-            }
-        }
-        if self.summary.problems.total() > before {
-            return None;
-        }
-        self.summary.images += urls.len() as u64;
-        Some(Row { row: self.summary.rows, cells, urls })
-    }
-
-    fn note(
-        &mut self,
-        line: Option<u64>,
-        column: Option<usize>,
-        code: Code,
-        value: Option<&str>,
-        message: String,
-        hint: &str,
-    ) {
-        self.summary.problems.push(Problem {
-            line,
-            row: Some(self.summary.rows),
-            column: column.map(|index| self.summary.columns.names[index].clone()),
-            code,
-            value: value.map(|it| shorten(it, 200)),
-            message,
-            hint: hint.to_owned(),
-        });
-    }
+fn unclosed_quote(line: u64) -> Problem {
+    let message = "a quote that is opened in this record is never closed, so the rest of the file cannot be read";
+    let hint = "close the quote; a quote inside of a quoted cell is written twice";
+    Problem { line: Some(line), ..Problem::of_file(Code::UnclosedQuote, message, hint) }
 }
 
-fn read_header(record: &csv::ByteRecord, line: u64) -> Result<Columns, Problems> {
-    let mut problems = Problems::default();
-    let names: Vec<String> = record.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
-    let mut found = [0; REQUIRED.len()];
-    for (place, (standard, aliases)) in found.iter_mut().zip(REQUIRED) {
-        let matching: Vec<usize> =
-            (0..names.len()).filter(|&index| aliases.contains(&normalize_name(&names[index]).as_str())).collect();
-        let (code, message, hint) = match matching[..] {
-            [index] => {
-                *place = index;
-                continue;
-            }
-            [] => (
-                Code::MissingColumn,
-                format!("the header has no column {standard:?}; it has {}", shorten(&names.join(", "), 200)),
-                "the first line must name the columns: S. No., Product Name, Input Image Urls",
-            ),
-            _ => {
-                (Code::DuplicateColumn, format!("the header has several columns for {standard:?}"), "keep one of them")
-            }
-        };
-        problems.push(Problem {
-            line: Some(line),
-            column: Some(standard.to_owned()),
-            ..file_problem(code, &message, hint)
-        });
-    }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let [serial_number, name, image_urls] = found;
-    Ok(Columns { names, serial_number, name, image_urls })
+fn too_many_rows(line: u64, rules: &Rules) -> Problem {
+    let message = format!("the source has more rows than the limit of {}", rules.limits.max_rows);
+    Problem { line: Some(line), ..Problem::of_file(Code::TooManyRows, &message, "split the file") }
 }
 
-/// Names files that are no CSV at all, so that nobody gets a thousand errors for one mistake.
-fn refuse_other_formats(first: &[u8]) -> Option<Problem> {
-    let start = first.trim_ascii_start();
-    let lower: Vec<u8> = start.iter().take(16).map(u8::to_ascii_lowercase).collect();
-    let hint = "save the sheet as CSV UTF-8";
-    if start.is_empty() {
-        return Some(file_problem(Code::EmptyFile, "the file is empty", "the first line must name the columns"));
-    }
-    if first.starts_with(&[0xff, 0xfe]) || first.starts_with(&[0xfe, 0xff]) {
-        return Some(file_problem(Code::NotUtf8, "the file is UTF-16", hint));
-    }
-    let what = if lower.starts_with(b"pk\x03\x04") {
-        "a spreadsheet's own format (.xlsx or .ods)"
-    } else if lower.starts_with(b"<!doctype") || lower.starts_with(b"<html") {
-        "an HTML page"
-    } else if lower.starts_with(b"%pdf") {
-        "a PDF"
-    } else if first.contains(&0) {
-        "binary data"
-    } else {
-        return None;
-    };
-    Some(file_problem(Code::NotCsv, &format!("the file is {what}, not a CSV"), hint))
-}
-
-/// Returns the delimiter that the header line has most of.
-fn detect_delimiter(first: &[u8]) -> u8 {
-    let line = first.split(|&byte| byte == b'\n' || byte == b'\r').next().unwrap_or_default();
-    let count = |delimiter: u8| line.iter().filter(|&&byte| byte == delimiter).count();
-    [b'\t', b';', b','].into_iter().max_by_key(|&delimiter| count(delimiter)).unwrap_or(b',')
-}
-
-fn file_problem(code: Code, message: &str, hint: &str) -> Problem {
-    Problem {
-        line: None,
-        row: None,
-        column: None,
-        code,
-        value: None,
-        message: message.to_owned(),
-        hint: hint.to_owned(),
-    }
-}
-
-fn record_too_large(line: u64, limits: &Limits) -> Problem {
-    let message = format!("the record is larger than the limit of {} bytes", limits.max_record_bytes);
-    let problem = file_problem(Code::RecordTooLarge, &message, "look for a quote that is never closed");
-    Problem { line: Some(line), ..problem }
-}
-
-fn too_many_rows(line: u64, limits: &Limits) -> Problem {
-    let message = format!("the source has more rows than the limit of {}", limits.max_rows);
-    Problem { line: Some(line), ..file_problem(Code::TooManyRows, &message, "split the file") }
-}
-
-/// A reader that fails once a record used up its budget of bytes, as the `csv` crate has no bound.
-struct Budgeted<R> {
-    inner: R,
-    left: Rc<Cell<usize>>,
-}
-
-impl<R: Read> Read for Budgeted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let left = self.left.get();
-        if left == 0 {
-            return Err(std::io::Error::other("record too large"));
-        }
-        let end = buffer.len().min(left);
-        let read = self.inner.read(&mut buffer[..end])?;
-        self.left.set(left - read);
-        Ok(read)
-    }
+fn source_too_large(rules: &Rules) -> Problem {
+    let message = format!("the source is larger than the limit of {} bytes", rules.limits.max_bytes);
+    Problem::of_file(Code::SourceTooLarge, &message, "split the file")
 }

@@ -64,20 +64,20 @@ pub struct OutcomeRecord {
 impl ProductRecord {
     /// Returns the record of a row.
     #[must_use]
-    pub fn new(batch: &str, shard: u32, columns: &Columns, row: &Row) -> Self {
+    pub fn new(batch: &str, shard: u32, columns: &Columns, mut row: Row) -> Self {
+        let mut known = |index: usize| row.cells.get_mut(index).map(std::mem::take).unwrap_or_default();
+        let (serial_number, name) = (known(columns.serial_number), known(columns.name));
         let known = [columns.serial_number, columns.name, columns.image_urls];
-        let extra = columns.names.iter().zip(&row.cells).enumerate().filter(|(index, _)| !known.contains(index));
+        let extra = columns.names.iter().zip(row.cells).enumerate().filter(|(index, _)| !known.contains(index));
         Self {
             id: id(batch, row.row),
             batch: batch.to_owned(),
             shard: shard as i32,
             row: row.row as i64,
-            serial_number: row.cells[columns.serial_number].clone(),
-            name: row.cells[columns.name].clone(),
-            extra: extra
-                .map(|(_, (column, value))| ExtraCell { column: column.clone(), value: value.clone() })
-                .collect(),
-            input_urls: row.urls.clone(),
+            serial_number,
+            name,
+            extra: extra.map(|(_, (column, value))| ExtraCell { column: column.clone(), value }).collect(),
+            input_urls: row.urls,
         }
     }
 }

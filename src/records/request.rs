@@ -25,6 +25,12 @@ pub struct Origin {
     /// The source's SHA-256, where it was uploaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_sha256: Option<String>,
+    /// The source's key in object storage, where it was uploaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_key: Option<String>,
+    /// The batch's name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
     /// `spec.compression` as it was asked for.
     pub compression: Compression,
 }
@@ -34,11 +40,14 @@ impl Origin {
     #[must_use]
     pub fn of(batch: &ImageBatch) -> Self {
         let upload = batch.spec.source.upload.as_ref();
+        let annotation = |name: &str| batch.metadata.annotations.as_ref().and_then(|it| it.get(name).cloned());
         Self {
             name: batch.metadata.name.clone().unwrap_or_default(),
             namespace: batch.metadata.namespace.clone().unwrap_or_default(),
-            owner: batch.metadata.annotations.as_ref().and_then(|it| it.get(labels::OWNER).cloned()),
+            owner: annotation(labels::OWNER),
             source_sha256: upload.map(|it| it.sha256.clone()),
+            source_key: upload.map(|it| it.key.clone()),
+            display_name: annotation(labels::DISPLAY_NAME),
             compression: batch.spec.compression.clone(),
         }
     }
@@ -82,6 +91,14 @@ impl Records {
     pub async fn request(&self, uid: &str) -> Result<Option<RequestRecord>, RecordError> {
         let requests = self.collection::<RequestRecord>(REQUESTS);
         self.run("read a request", || async { requests.find_one(doc! { "_id": uid }).await }).await
+    }
+
+    /// Returns whether a batch of that name was made from an upload; its ImageBatch may be gone.
+    pub async fn has_source(&self, namespace: &str, name: &str, key: &str) -> Result<bool, RecordError> {
+        let requests = self.collection::<Document>(REQUESTS);
+        let filter = doc! { "namespace": namespace, "name": name, "sourceKey": key };
+        let found = self.run("look for a source", || async { requests.find_one(filter.clone()).await }).await?;
+        Ok(found.is_some())
     }
 
     /// Returns the youngest batch of that name, also when its ImageBatch is gone.

@@ -20,8 +20,11 @@ pub(super) const RESULTS: &str = "results";
 pub struct IngestResult {
     /// Whether the source can be worked on.
     pub accepted: bool,
-    /// Rows of the source.
+    /// Rows of the source, the skipped ones included.
     pub rows: i64,
+    /// Rows that have a problem and were skipped.
+    #[serde(default)]
+    pub skipped: i64,
     /// Images of the source.
     pub images: i64,
     /// Shards of the manifest.

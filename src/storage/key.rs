@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! <prefix>/<namespace>/uploads/<id>.csv                            the source, by the gateway
+//! <prefix>/<namespace>/<uid>/batch/source.csv                      a source fetched by URL, by ingest
 //! <prefix>/<namespace>/<uid>/batch/manifest.json                   by ingest
 //! <prefix>/<namespace>/<uid>/batch/shards/<index>.jsonl            by ingest
 //! <prefix>/<namespace>/<uid>/batch/problems.json                   by ingest
@@ -36,18 +37,31 @@ impl Keys {
         BatchKeys { root: format!("{}/{namespace}/{uid}", self.prefix) }
     }
 
-    /// Returns the key of an uploaded source.
+    /// Returns the key of an uploaded source. The id is the batch's name, or the name, a dot and what
+    /// tells uploads for the same batch apart.
     #[must_use]
     pub fn upload(&self, namespace: &str, id: &str) -> String {
-        format!("{}/{namespace}/uploads/{id}.csv", self.prefix)
+        format!("{}{id}.csv", self.uploads(namespace))
+    }
+
+    /// Returns the prefix of a namespace's uploads.
+    #[must_use]
+    pub fn uploads(&self, namespace: &str) -> String {
+        format!("{}/{namespace}/uploads/", self.prefix)
     }
 
     /// Returns whether a key is an upload of that namespace: a batch may point at no other.
     #[must_use]
     pub fn is_upload_of(&self, namespace: &str, key: &str) -> bool {
-        key.strip_prefix(&format!("{}/{namespace}/uploads/", self.prefix))
-            .and_then(|rest| rest.strip_suffix(".csv"))
-            .is_some_and(|id| !id.is_empty() && !id.contains('/'))
+        self.batch_of_upload(namespace, key).is_some()
+    }
+
+    /// Returns the name of the batch that an upload of that namespace is made for.
+    #[must_use]
+    pub fn batch_of_upload<'k>(&self, namespace: &str, key: &'k str) -> Option<&'k str> {
+        let id = key.strip_prefix(&self.uploads(namespace))?.strip_suffix(".csv")?;
+        let name = id.split('.').next()?;
+        (!name.is_empty() && !id.contains('/')).then_some(name)
     }
 
     /// Returns whether a key is an image: nothing else of the bucket is served to the public.
@@ -71,6 +85,12 @@ impl BatchKeys {
     #[must_use]
     pub fn root(&self) -> &str {
         &self.root
+    }
+
+    /// Returns the key of a source that was fetched by its URL.
+    #[must_use]
+    pub fn source(&self) -> String {
+        format!("{}/batch/source.csv", self.root)
     }
 
     /// Returns the manifest's key.
@@ -153,6 +173,8 @@ mod tests {
         assert!(keys.is_upload_of("a", &keys.upload("a", "id")));
         assert!(!keys.is_upload_of("a", &keys.upload("b", "id")));
         assert!(!keys.is_upload_of("a", "shop/a/uploads/../../b/uploads/id.csv"));
+        assert_eq!(keys.batch_of_upload("a", &keys.upload("a", "ik-1.2")), Some("ik-1"));
+        assert_eq!(keys.batch_of_upload("a", &keys.upload("a", "")), None);
     }
 
     #[test]

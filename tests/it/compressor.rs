@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use imagebatch::api::image_batch::{Compression, Product, Source, Upload};
+use imagebatch::api::image_batch::{Compression, Product, Source, Upload, Validation};
 use imagebatch::api::stage::{PERMANENT_EXIT_CODE, STAGE_INPUT_ENV, StageInput, UnprocessedCause};
 use imagebatch::manifest::outcome::RowOutcome;
 use imagebatch::records::result::{IngestResult, ReportResult};
@@ -24,6 +24,7 @@ impl<'a> Batch<'a> {
             name: "batch".to_owned(),
             namespace: harness.namespace.clone(),
             source,
+            validation: Validation::default(),
             compression: Compression::default(),
             unprocessed_because: UnprocessedCause::ShardFailed,
         };

@@ -128,12 +128,22 @@ impl Harness {
 
     /// Runs a controller that works in the test's namespace and watches these batches.
     pub(crate) async fn controller_of(&self, batches: Api<ImageBatch>) -> Running {
+        let context = Arc::new(self.controller_context().await);
+        Running(tokio::spawn(controller::run(batches, context, std::future::pending())))
+    }
+
+    /// Removes uploads of the test's namespace that no batch claims, as the controller does now and then.
+    pub(crate) async fn collect_uploads(&self, grace: Duration) -> usize {
+        let context = self.controller_context().await;
+        controller::collect::collect_uploads(&context, grace).await.expect("the servers answer")
+    }
+
+    async fn controller_context(&self) -> Context {
         let mut arguments = flags(&self.environment, &["IMAGEBATCH_EGRESS_ALLOW_CIDRS"]);
         arguments.extend(["--namespaces".to_owned(), self.namespace.clone()]);
         arguments.extend(["--worker-image".to_owned(), "imagebatch:test".to_owned()]);
         let args = Controller::parse_from(arguments).args;
-        let context = Arc::new(Context::new(self.client.clone(), &args).await.expect("controller arguments"));
-        Running(tokio::spawn(controller::run(batches, context, std::future::pending())))
+        Context::new(self.client.clone(), &args).await.expect("controller arguments")
     }
 
     /// Runs a gateway for the test's namespace; returns its URL and a guard that ends it.
@@ -141,8 +151,7 @@ impl Harness {
         let settings = Settings {
             namespace: self.namespace.clone(),
             namespaces: vec![self.namespace.clone()],
-            max_upload_bytes: 1 << 20,
-            limits: Limits { max_rows: 5_000, ..Limits::default() },
+            limits: Limits { max_rows: 5_000, max_bytes: 1 << 20, ..Limits::default() },
             max_concurrent_uploads: 4,
         };
         let state = AppState::new(settings, self.storage.clone(), self.records.clone(), self.client.clone());

@@ -2,10 +2,13 @@
 
 mod harness;
 
+mod codes;
 mod compressor;
 mod controller;
 mod crd;
 mod gateway;
 //mod layering;
 //mod manifest;
+mod intake;
+mod messy;
 mod path;

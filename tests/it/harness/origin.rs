@@ -78,8 +78,15 @@ async fn answer(State(requests): State<Requests>, UrlPath(path): UrlPath<String>
             let chunk = bytes::Bytes::from(vec![0_u8; 1 << 16]);
             Body::from_stream(stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone()))).into_response()
         }
+        "csv/good.csv" => csv("https://shop.example/1.jpg"),
+        "csv/bad.csv" => csv("nothing"),
+        "csv/page.csv" => "<!DOCTYPE html><html></html>".into_response(),
         file_name => file(file_name).await,
     }
+}
+
+fn csv(image: &str) -> Response {
+    format!("S. No.,Product Name,Input Image Urls\n1,Chair,{image}\n").into_response()
 }
 
 fn redirect(to: &str) -> Response {

@@ -1,0 +1,135 @@
+//! Where the rows come from: inline products, a mounted ConfigMap, an upload in storage, or a URL,
+//! whose content is stored first, so that every pass and every restart reads the same bytes.
+
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use futures::{StreamExt, TryStreamExt};
+use tokio::io::AsyncWriteExt;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+use super::{StageError, Worker};
+use crate::api::image_batch::{Product, Upload};
+use crate::egress::{FetchError, FetchLimits};
+use crate::manifest::problem::{Code, Problem};
+
+/// A source that can be read.
+pub(super) enum Opened {
+    Products(Vec<Product>),
+    Csv(Box<dyn Read + Send>),
+}
+
+/// Longest time for the download of a CSV.
+const DOWNLOAD: Duration = Duration::from_secs(1_800);
+/// Tries after the first while a CSV's host fails in a way that may pass.
+const RETRIES: usize = 4;
+
+/// Opens the source; the inner error is the user's: a source that is not there or not theirs.
+pub(super) async fn open(worker: &Worker) -> Result<Result<Opened, Problem>, StageError> {
+    let source = &worker.input.source;
+    if let Some(products) = &source.products {
+        return Ok(Ok(Opened::Products(products.clone())));
+    }
+    if let Some(reference) = &source.config_map_key_ref {
+        return Ok(open_file(&worker.source_dir.join(&reference.key)));
+    }
+    if let Some(upload) = &source.upload {
+        return open_upload(worker, upload).await;
+    }
+    if let Some(url) = &source.url {
+        return open_url(worker, url).await;
+    }
+    Ok(Err(missing("the ImageBatch names no source")))
+}
+
+fn open_file(path: &Path) -> Result<Opened, Problem> {
+    match std::fs::File::open(path) {
+        Ok(file) => Ok(Opened::Csv(Box::new(file))),
+        Err(error) => Err(missing(&format!("the ConfigMap's key cannot be read: {error}"))),
+    }
+}
+
+async fn open_upload(worker: &Worker, upload: &Upload) -> Result<Result<Opened, Problem>, StageError> {
+    if !worker.storage.keys().is_upload_of(&worker.input.namespace, &upload.key) {
+        return Ok(Err(missing("spec.source.upload.key is not an upload of this namespace")));
+    }
+    match open_object(worker, &upload.key).await? {
+        Some(csv) => Ok(Ok(csv)),
+        None => Ok(Err(missing("the uploaded CSV does not exist in object storage any more"))),
+    }
+}
+
+async fn open_url(worker: &Worker, url: &str) -> Result<Result<Opened, Problem>, StageError> {
+    let key = worker.keys().source();
+    if let Some(csv) = open_object(worker, &key).await? {
+        return Ok(Ok(csv));
+    }
+    if let Err(problem) = download(worker, url, &key).await? {
+        return Ok(Err(problem));
+    }
+    let csv = open_object(worker, &key).await?.ok_or(StageError::MissingObject(key))?;
+    Ok(Ok(csv))
+}
+
+/// Stores what the URL holds.
+async fn download(worker: &Worker, url: &str, key: &str) -> Result<Result<(), Problem>, StageError> {
+    let limits = FetchLimits { max_bytes: worker.rules.limits.max_bytes, timeout: DOWNLOAD };
+    let backoff = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(500));
+    let store = || store(worker, url, key, limits);
+    let stored = store
+        .retry(backoff.with_max_times(RETRIES))
+        .when(|error| matches!(error, DownloadError::Fetch(error) if error.is_transient()))
+        .await;
+    match stored {
+        Ok(()) => Ok(Ok(())),
+        Err(DownloadError::Store(source)) => Err(StageError::Stream { action: "store the source", source }),
+        Err(DownloadError::Fetch(FetchError::TooLarge(limit))) => {
+            let message = format!("the source is larger than the limit of {limit} bytes");
+            Ok(Err(Problem::of_source(Code::SourceTooLarge, &message, "split the file")))
+        }
+        Err(DownloadError::Fetch(error)) => {
+            let message = format!("the source's URL cannot be fetched: {error}");
+            Ok(Err(Problem::of_source(Code::SourceUnavailable, &message, "check that the URL is public")))
+        }
+    }
+}
+
+enum DownloadError {
+    Fetch(FetchError),
+    Store(std::io::Error),
+}
+
+async fn store(worker: &Worker, url: &str, key: &str, limits: FetchLimits) -> Result<(), DownloadError> {
+    let mut body = Box::pin(worker.egress.open(url, limits).await.map_err(DownloadError::Fetch)?);
+    let mut writer = worker.storage.writer(key, "text/csv");
+    while let Some(chunk) = body.next().await {
+        let result = match chunk {
+            Ok(chunk) => writer.write_all(&chunk).await.map_err(DownloadError::Store),
+            Err(error) => Err(DownloadError::Fetch(error)),
+        };
+        if let Err(error) = result {
+            if let Err(error) = writer.abort().await {
+                tracing::warn!(key, %error, "failed to abort a download; the bucket keeps its parts");
+            }
+            return Err(error);
+        }
+    }
+    writer.shutdown().await.map_err(DownloadError::Store)
+}
+
+async fn open_object(worker: &Worker, key: &str) -> Result<Option<Opened>, StageError> {
+    match worker.storage.open(key, object_store::GetOptions::default()).await {
+        Ok(object) => {
+            let chunks = object.into_stream().map_err(std::io::Error::from);
+            Ok(Some(Opened::Csv(Box::new(SyncIoBridge::new(StreamReader::new(chunks))))))
+        }
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn missing(message: &str) -> Problem {
+    Problem::of_source(Code::SourceMissing, message, "check spec.source, or upload the CSV again")
+}
