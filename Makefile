@@ -45,6 +45,15 @@ deny: ## Check licences, banned and duplicate crates, sources, and (with a netwo
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny@0.20.2
 	cargo deny check
 
+.PHONY: bench-intake
+bench-intake: ## Measure intake on a million rows: speed, and memory of gateway, ingest and report.
+	tests/cluster/services up
+	eval "$$(tests/cluster/services env)" && cargo bench --bench intake
+
+.PHONY: fuzz
+fuzz: ## Fuzz CSV parsing, URL cells and CSV export for a minute each (nightly Rust, cargo-fuzz).
+	tests/run fuzz
+
 .PHONY: build
 build: ## Build the release binaries.
 	cargo build --release --bins

@@ -1,1 +1,288 @@
-fn main() {}
+//! What intake costs: `make bench-intake`. Each figure is one JSON line, printed and appended to
+//! `target/bench/intake.jsonl`.
+//!
+//! Speed is measured in one process and one thread, with the contestants taking turns, and the best of
+//! several turns counts: the machine is shared. The upload and ingest run the real executables against
+//! the servers of `tests/cluster/services`, where their variables are set; else they are left out.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use imagebatch::api::image_batch::{Compression, Source, Upload, Validation};
+use imagebatch::api::stage::{STAGE_INPUT_ENV, StageInput, UnprocessedCause};
+use imagebatch::manifest::shard::Sharder;
+use imagebatch::manifest::source::{Rules, read_csv};
+use serde_json::{Value, json};
+
+/// Rows of the large file; the small one has a hundredth.
+const ROWS: u64 = 1_000_000;
+/// Turns of each contestant.
+const TURNS: usize = 7;
+const BUFFER: usize = 128 * 1024;
+
+fn main() -> Result<()> {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("intake");
+    std::fs::create_dir_all(&folder)?;
+    let mut figures = Figures::open()?;
+    for rows in [ROWS, ROWS / 100] {
+        let path = folder.join(format!("{rows}.csv"));
+        write_csv(&path, rows, 2, "")?;
+        speed(&path, rows, &mut figures)?;
+    }
+    if std::env::var_os("IMAGEBATCH_S3_ENDPOINT").is_none() {
+        figures.print(&json!({ "figure": "upload", "skipped": "no services: tests/cluster/services up" }))?;
+        return Ok(());
+    }
+    let large = folder.join("limit.csv");
+    write_csv(&large, ROWS, 2, &"x".repeat(900))?;
+    let upload = upload(&large, &mut figures)?;
+    ingest(&upload, "1 GiB", &mut figures)?;
+    let plain = self::upload(&folder.join(format!("{ROWS}.csv")), &mut figures)?;
+    ingest(&plain, "1,000,000 rows with two URLs", &mut figures)
+}
+
+/// Measures what reads the whole file in one thread.
+fn speed(path: &Path, rows: u64, figures: &mut Figures) -> Result<()> {
+    let contestants: [(&str, fn(&Path) -> Result<u64>); 4] =
+        [("memchr", count_lines), ("csv crate", read_records), ("validate", validate), ("manifest", write_shards)];
+    let mut best = [f64::INFINITY; 4];
+    for _ in 0..TURNS {
+        for (best, (name, run)) in best.iter_mut().zip(contestants) {
+            let start = Instant::now();
+            let found = run(path)?;
+            *best = best.min(start.elapsed().as_secs_f64());
+            ensure!(found >= rows, "{name} found {found} rows");
+        }
+    }
+    let bytes = std::fs::metadata(path)?.len();
+    for ((name, _), seconds) in contestants.iter().zip(best) {
+        figures.print(&json!({
+            "figure": name, "rows": rows, "bytes": bytes, "ms": millis(seconds),
+            "nsPerRow": (seconds * 1e9 / rows as f64).round(), "mbPerSecond": (bytes as f64 / seconds / 1e6).round(),
+            "speedOfCsvCrate": (best[1] / seconds * 100.0).round() / 100.0,
+        }))?;
+    }
+    Ok(())
+}
+
+/// The physical bound: look at every byte once.
+fn count_lines(path: &Path) -> Result<u64> {
+    let (mut file, mut buffer, mut lines) = (File::open(path)?, vec![0; BUFFER], 0);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(lines),
+            read => lines += memchr::memchr_iter(b'\n', &buffer[..read]).count() as u64,
+        }
+    }
+}
+
+fn read_records(path: &Path) -> Result<u64> {
+    let mut reader =
+        csv::ReaderBuilder::new().buffer_capacity(BUFFER).from_reader(File::open(path)?);
+    let (mut record, mut rows) = (csv::ByteRecord::new(), 0);
+    while reader.read_byte_record(&mut record)? {
+        rows += 1;
+    }
+    Ok(rows)
+}
+
+fn validate(path: &Path) -> Result<u64> {
+    let summary = read_csv(File::open(path)?, &Rules::default(), |_| Ok(()))?;
+    ensure!(summary.problems.is_empty(), "{:?}", summary.problems.listed.first());
+    Ok(summary.rows)
+}
+
+fn write_shards(path: &Path) -> Result<u64> {
+    let mut sharder = Sharder::new(2 * ROWS);
+    let mut bytes = 0;
+    let summary = read_csv(File::open(path)?, &Rules::default(), |row| {
+        bytes += sharder.push(row)?.map_or(0, |shard| shard.len());
+        Ok(())
+    })?;
+    bytes += sharder.finish().map_or(0, |shard| shard.len());
+    ensure!(bytes > 0, "no shard");
+    Ok(summary.rows)
+}
+
+/// Uploads a file to a gateway and measures that process.
+fn upload(path: &Path, figures: &mut Figures) -> Result<Upload> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let ops = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let mut gateway = Running::start(env!("CARGO_BIN_EXE_gateway"), &["run"], &[
+        ("IMAGEBATCH_LISTEN", format!("127.0.0.1:{port}")),
+        ("IMAGEBATCH_OPS_LISTEN", format!("127.0.0.1:{ops}")),
+        ("IMAGEBATCH_AUTHENTICATION", "none".to_owned()),
+        ("IMAGEBATCH_NAMESPACE", "default".to_owned()),
+    ])?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let url = format!("http://127.0.0.1:{port}/v1/batches");
+    runtime.block_on(async {
+        for _ in 0..100 {
+            if client.get(format!("{url}/none")).send().await.is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bail!("the gateway does not answer")
+    })?;
+    // A first small upload opens the connections that a gateway at work has.
+    let small = "S. No.,Product Name,Input Image Urls\n1,Chair,https://shop.example/1.jpg\n";
+    let send = |body: reqwest::Body| {
+        let request = client.post(&url).query(&[("deletionPolicy", "Delete")]).header("content-type", "text/csv");
+        runtime.block_on(async { request.body(body).send().await?.error_for_status()?.json::<Value>().await })
+    };
+    send(small.into())?;
+    let idle = gateway.memory("VmRSS")?;
+    gateway.reset_peak()?;
+    let start = Instant::now();
+    let file = runtime.block_on(tokio::fs::File::open(path))?;
+    let answer = send(reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(file, 64 * 1024)))?;
+    let seconds = start.elapsed().as_secs_f64();
+    let peak = gateway.memory("VmHWM")?;
+    let bytes = std::fs::metadata(path)?.len();
+    figures.print(&json!({
+        "figure": "upload", "rows": answer["rows"], "bytes": bytes, "ms": millis(seconds),
+        "mbPerSecond": (bytes as f64 / seconds / 1e6).round(),
+        "idleKiB": idle, "peakKiB": peak, "aboveIdleMiB": ((peak - idle) as f64 / 1024.0 * 10.0).round() / 10.0,
+    }))?;
+    gateway.end()?;
+    let id = answer["id"].as_str().context("an id")?;
+    let prefix = std::env::var("IMAGEBATCH_STORAGE_PREFIX").unwrap_or_else(|_| "bench".to_owned());
+    let mut hash = sha2::Sha256::default();
+    std::io::copy(&mut File::open(path)?, &mut Hashing(&mut hash))?;
+    Ok(Upload {
+        key: format!("{prefix}/default/uploads/{id}.csv"),
+        sha256: hex::encode(sha2::Digest::finalize(hash)),
+        rows: answer["rows"].as_i64().context("rows")?,
+        images: answer["images"].as_i64().context("images")?,
+    })
+}
+
+struct Hashing<'a>(&'a mut sha2::Sha256);
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        sha2::Digest::update(self.0, bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs ingest and the report of an upload and measures these processes. The images were never
+/// reached, so every row of the report is settled, which is more than most reports have to do.
+fn ingest(upload: &Upload, what: &str, figures: &mut Figures) -> Result<()> {
+    let input = StageInput {
+        uid: uuid::Uuid::now_v7().to_string(),
+        name: "bench".to_owned(),
+        namespace: "default".to_owned(),
+        source: Source { upload: Some(upload.clone()), ..Source::default() },
+        validation: Validation::default(),
+        compression: Compression::default(),
+        unprocessed_because: UnprocessedCause::ShardFailed,
+    };
+    let input = serde_json::to_string(&input)?;
+    for stage in ["ingest", "report"] {
+        let start = Instant::now();
+        let variables = [(STAGE_INPUT_ENV, input.clone()), ("IMAGEBATCH_LOG", "warn".to_owned())];
+        let mut process = Running::start(env!("CARGO_BIN_EXE_compressor"), &[stage], &variables)?;
+        let mut peak = 0;
+        while process.child.try_wait()?.is_none() {
+            peak = process.memory("VmHWM").unwrap_or(peak);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        ensure!(process.child.wait()?.success(), "{stage} failed");
+        figures.print(&json!({
+            "figure": stage, "source": what, "rows": upload.rows, "images": upload.images,
+            "ms": millis(start.elapsed().as_secs_f64()), "peakMiB": (peak as f64 / 1024.0 * 10.0).round() / 10.0,
+        }))?;
+    }
+    Ok(())
+}
+
+/// A process of the project that ends with the benchmark.
+struct Running {
+    child: Child,
+}
+
+impl Running {
+    fn start(program: &str, arguments: &[&str], variables: &[(&str, String)]) -> Result<Self> {
+        let defaults = [
+            ("IMAGEBATCH_STORAGE_PREFIX", "bench"),
+            ("IMAGEBATCH_MONGODB_DATABASE", "bench"),
+            ("IMAGEBATCH_PUBLIC_BASE_URL", "https://cdn.example/images"),
+        ];
+        let mut command = Command::new(program);
+        for (name, value) in defaults {
+            if std::env::var_os(name).is_none() {
+                command.env(name, value);
+            }
+        }
+        let variables = variables.iter().map(|(name, value)| (*name, value.as_str()));
+        let child = command.args(arguments).envs(variables).stdout(Stdio::null()).spawn()?;
+        Ok(Self { child })
+    }
+
+    /// Returns a figure of the process in KiB.
+    fn memory(&self, name: &str) -> Result<i64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with(name)).context("no such figure")?;
+        Ok(line.split_whitespace().nth(1).context("a number")?.parse()?)
+    }
+
+    fn reset_peak(&self) -> Result<()> {
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.end();
+    }
+}
+
+/// Writes a CSV of products with that many URLs each.
+fn write_csv(path: &Path, rows: u64, urls: usize, description: &str) -> Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    writeln!(file, "S. No.,Product Name,Input Image Urls,Description")?;
+    for row in 1..=rows {
+        let urls: Vec<String> =
+            (1..=urls).map(|index| format!("https://images.shop.example/products/{row}/view-{index}.jpg")).collect();
+        writeln!(file, "{row},Product {row},\"{}\",{description}", urls.join(","))?;
+    }
+    Ok(file.flush()?)
+}
+
+fn millis(seconds: f64) -> f64 {
+    (seconds * 1e4).round() / 10.0
+}
+
+/// Where figures go.
+struct Figures(File);
+
+impl Figures {
+    fn open() -> Result<Self> {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self(File::options().create(true).append(true).open(folder.join("intake.jsonl"))?))
+    }
+
+    fn print(&mut self, figure: &Value) -> Result<()> {
+        writeln!(std::io::stdout().lock(), "{figure}")?;
+        Ok(writeln!(self.0, "{figure}")?)
+    }
+}

@@ -64,8 +64,8 @@ pub(super) fn read_header(record: &mut Record) -> Result<Columns, Problems> {
     }
     let mut names: Vec<String> = text.cells().iter().map(|cell| cell.trim().to_owned()).collect();
     // Trailing delimiters make no columns.
-    let named = names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
-    names.truncate(named);
+    let last_named = names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
+    names.truncate(last_named);
     let known: Vec<String> = names.iter().map(|name| normalize_name(name)).collect();
     let mut found = [0; REQUIRED.len()];
     for (place, required) in found.iter_mut().zip(&REQUIRED) {
