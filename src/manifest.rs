@@ -3,6 +3,7 @@
 //! The same code validates in the gateway and in `ingest`, so a batch made by kubectl alone meets
 //! the same rules as an upload. The files follow the path of a row.
 
+mod input;
 pub mod outcome;
 pub mod problem;
 pub mod report;

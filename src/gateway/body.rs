@@ -1,10 +1,12 @@
 //! An upload's body as a stream of CSV bytes: plain or the part `file` of a form, within limits of
 //! size and time whatever the client does.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, BodyDataStream};
-use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::multipart::MultipartError;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, HeaderName};
@@ -24,6 +26,8 @@ const IDLE: Duration = Duration::from_secs(30);
 const MIN_BYTES_PER_SECOND: u64 = 1024;
 /// What a form may have besides the CSV: boundaries and the part's headers.
 const FORM_OVERHEAD: u64 = 64 * 1024;
+/// What the form's parser may hold: it keeps everything until it finds the boundary that it looks for.
+const FORM_HELD: u64 = 1024 * 1024;
 /// How long the rest of a refused body is read. A connection that is closed on unread bytes is
 /// reset, and the client would lose the answer.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -45,6 +49,8 @@ pub(crate) enum BodyError {
     UnexpectedPart(String),
     #[error("the form has no part \"file\"")]
     MissingPart,
+    #[error("the form has more than {FORM_HELD} bytes where its boundary should be")]
+    MissingBoundary,
 }
 
 impl From<BodyError> for ApiError {
@@ -54,7 +60,9 @@ impl From<BodyError> for ApiError {
             BodyError::TooSlow => Code::BodyTooSlow,
             BodyError::Ending => Code::NotReady,
             BodyError::Incomplete(_) => Code::BodyIncomplete,
-            BodyError::Form(_) | BodyError::UnexpectedPart(_) | BodyError::MissingPart => Code::MalformedRequest,
+            BodyError::Form(_) | BodyError::UnexpectedPart(_) | BodyError::MissingPart | BodyError::MissingBoundary => {
+                Code::MalformedRequest
+            }
         };
         let detail = match &error {
             BodyError::Form(cause) => format!("{error}: {}", cause.body_text()),
@@ -67,31 +75,44 @@ impl From<BodyError> for ApiError {
 /// Returns the CSV of a request, or why its kind of body is not served.
 /// The stream ends with an error when the gateway does.
 pub(crate) async fn open(request: Request, max_bytes: u64, ending: CancellationToken) -> Result<CsvStream, ApiError> {
-    let kind = Kind::of(request.headers())?;
+    let kind = match Kind::of(request.headers()) {
+        Ok(kind) => kind,
+        Err(error) => {
+            refuse(request).await;
+            return Err(error);
+        }
+    };
     let announced = header(request.headers(), &CONTENT_LENGTH).and_then(|it| it.parse::<u64>().ok());
     let overhead = match kind {
         Kind::Csv => 0,
         Kind::Form => FORM_OVERHEAD,
     };
     if announced.is_some_and(|it| it > max_bytes + overhead) {
-        // A client that asks first has sent nothing yet, and is told before it does.
-        if !request.headers().contains_key(EXPECT) {
-            drain_raw(&mut request.into_body().into_data_stream()).await;
-        }
+        refuse(request).await;
         return Err(BodyError::TooLarge(max_bytes).into());
     }
     let (parts, body) = request.into_parts();
     match kind {
         Kind::Csv => Ok(bounded(body, max_bytes, ending).boxed()),
         Kind::Form => {
-            let body = Body::from_stream(bounded(body, max_bytes + overhead, ending));
+            let taken = Arc::new(AtomicU64::new(0));
+            let chunks = bounded(body, max_bytes + overhead, ending).boxed();
+            let body = Body::from_stream(for_parser(chunks, Arc::clone(&taken)));
             let mut request = Request::from_parts(parts, body);
             DefaultBodyLimit::disable().apply(&mut request);
             let form = Multipart::from_request(request, &()).await.map_err(|rejection| {
                 ApiError::new(Code::MalformedRequest, format!("the form cannot be read: {}", rejection.body_text()))
             })?;
-            Ok(form_file(form, max_bytes).boxed())
+            Ok(form_file(form, max_bytes, taken).boxed())
         }
+    }
+}
+
+/// Reads the body of a request that is refused by its head, for a while.
+pub(crate) async fn refuse(request: Request) {
+    // A client that asks first has sent nothing yet, and is told before it does.
+    if !request.headers().contains_key(EXPECT) {
+        drain_raw(&mut request.into_body().into_data_stream()).await;
     }
 }
 
@@ -175,32 +196,62 @@ async fn drain_raw(chunks: &mut BodyDataStream) {
     let _ = tokio::time::timeout(DRAIN, rest).await;
 }
 
-async fn drain_part(part: &mut Field<'_>) {
-    let rest = async { while let Ok(Some(_)) = part.chunk().await {} };
-    let _ = tokio::time::timeout(DRAIN, rest).await;
+/// Stands for the bytes taken from a form of which no more are wanted.
+const REFUSED: u64 = u64::MAX;
+
+/// Returns the chunks for the form's parser; ends with an error when it holds too many bytes, that is
+/// when too few of them were taken from it.
+fn for_parser(mut chunks: CsvStream, taken: Arc<AtomicU64>) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
+    async_stream::try_stream! {
+        let mut given = 0;
+        while let Some(chunk) = chunks.next().await.transpose()? {
+            let taken = taken.load(Ordering::Relaxed);
+            if given > taken.saturating_add(FORM_HELD) {
+                drain(&mut chunks).await;
+                Err(BodyError::MissingBoundary)?;
+            }
+            if taken == REFUSED {
+                drain(&mut chunks).await;
+                break;
+            }
+            given += chunk.len() as u64;
+            yield chunk;
+        }
+    }
 }
 
-/// Returns the bytes of the form's only part.
-fn form_file(mut form: Multipart, max_bytes: u64) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
+/// Returns the bytes of the form's only part, and counts what it took from the parser.
+fn form_file(
+    mut form: Multipart,
+    max_bytes: u64,
+    taken: Arc<AtomicU64>,
+) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
     async_stream::try_stream! {
         let mut bytes = 0;
         let mut found = false;
-        while let Some(mut part) = form.next_field().await.map_err(form_error)? {
+        let mut refused = None;
+        'form: while let Some(mut part) = form.next_field().await.map_err(form_error)? {
             let name = part.name().unwrap_or_default();
             if found || name != "file" {
-                let name = name.to_owned();
-                drain_part(&mut part).await;
-                Err(BodyError::UnexpectedPart(name))?;
+                refused = Some(BodyError::UnexpectedPart(name.to_owned()));
+                break;
             }
             found = true;
             while let Some(chunk) = part.chunk().await.map_err(form_error)? {
                 bytes += chunk.len() as u64;
+                taken.store(bytes, Ordering::Relaxed);
                 if bytes > max_bytes {
-                    drain_part(&mut part).await;
-                    Err(BodyError::TooLarge(max_bytes))?;
+                    refused = Some(BodyError::TooLarge(max_bytes));
+                    break 'form;
                 }
                 yield chunk;
             }
+        }
+        if let Some(error) = refused {
+            taken.store(REFUSED, Ordering::Relaxed);
+            // The parser asks for more and gets nothing, but the rest is read before it is told so.
+            while let Ok(Some(_)) = form.next_field().await {}
+            Err(error)?;
         }
         if !found {
             Err(BodyError::MissingPart)?;
@@ -216,6 +267,7 @@ fn form_error(error: MultipartError) -> BodyError {
             Some(BodyError::TooLarge(limit)) => return BodyError::TooLarge(limit.saturating_sub(FORM_OVERHEAD)),
             Some(BodyError::TooSlow) => return BodyError::TooSlow,
             Some(BodyError::Ending) => return BodyError::Ending,
+            Some(BodyError::MissingBoundary) => return BodyError::MissingBoundary,
             Some(_) | None => cause = current.source(),
         }
     }

@@ -11,6 +11,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
 use super::error::{ApiError, Code, chain};
@@ -37,12 +38,13 @@ struct Accepted {
 
 /// Answers `POST /v1/batches`.
 pub(crate) async fn submit(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
-    let options = SubmitOptions::parse(request.uri().query())?;
-    let namespace = state.settings.resolve_namespace(options.namespace.as_deref())?;
-    let permit = state.uploads.clone().try_acquire_owned().map_err(|_| {
-        let limit = state.settings.max_concurrent_uploads;
-        ApiError::new(Code::TooManyUploads, format!("{limit} uploads are running, as many as allowed; try again"))
-    })?;
+    let (options, namespace, permit) = match admit(&state, request.uri().query()) {
+        Ok(admitted) => admitted,
+        Err(error) => {
+            body::refuse(request).await;
+            return Err(error);
+        }
+    };
     let body = body::open(request, state.settings.max_upload_bytes, state.ending.clone()).await?;
 
     let submissions = state.submissions.clone();
@@ -57,6 +59,17 @@ pub(crate) async fn submit(State(state): State<AppState>, request: Request) -> R
         .spawn(work.in_current_span())
         .await
         .map_err(|error| internal("the upload broke off").caused_by(error))?
+}
+
+/// Returns what an upload asks for, where it asks for it, and its place among those that run.
+fn admit(state: &AppState, query: Option<&str>) -> Result<(SubmitOptions, String, OwnedSemaphorePermit), ApiError> {
+    let options = SubmitOptions::parse(query)?;
+    let namespace = state.settings.resolve_namespace(options.namespace.as_deref())?;
+    let permit = state.uploads.clone().try_acquire_owned().map_err(|_| {
+        let limit = state.settings.max_concurrent_uploads;
+        ApiError::new(Code::TooManyUploads, format!("{limit} uploads are running, as many as allowed; try again"))
+    })?;
+    Ok((options, namespace, permit))
 }
 
 async fn accept(

@@ -3,12 +3,11 @@
 //! Memory is one record and the list of problems, whatever the source's size. All problems are
 //! found, not only the first one.
 
-use std::cell::Cell;
-use std::io::{BufRead, BufReader, Read};
-use std::rc::Rc;
+use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
+use super::input::Input;
 use super::problem::{Code, Problem, Problems, shorten};
 use super::row::{Columns, REQUIRED, Row, normalize_name};
 use super::url_cell::{self, UrlError};
@@ -74,14 +73,14 @@ pub enum ReadSourceError {
 
 /// Reads a CSV, calls `accept` for each good row in order, and returns what was found.
 pub fn read_csv(
-    bytes: impl Read,
+    mut bytes: impl Read,
     limits: &Limits,
     mut accept: impl FnMut(Row) -> std::io::Result<()>,
 ) -> Result<Summary, ReadSourceError> {
-    let budget = Rc::new(Cell::new(0));
-    let mut bytes = BufReader::with_capacity(BUFFER, Budgeted { inner: bytes, left: Rc::clone(&budget) });
-    budget.set(limits.max_record_bytes + BUFFER);
-    let first = bytes.fill_buf().map_err(ReadSourceError::Read)?;
+    // A stream may deliver its first bytes one by one.
+    let mut first = Vec::new();
+    bytes.by_ref().take(BUFFER as u64).read_to_end(&mut first).map_err(ReadSourceError::Read)?;
+    let first = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&first);
     if let Some(problem) = refuse_other_formats(first) {
         return Ok(Pass::new(limits).refuse(problem));
     }
@@ -90,25 +89,23 @@ pub fn read_csv(
         .flexible(true)
         .delimiter(detect_delimiter(first))
         .buffer_capacity(BUFFER)
-        .from_reader(bytes);
+        .from_reader(Input::new(first.chain(bytes)));
 
     let mut record = csv::ByteRecord::new();
     let mut pass = Pass::new(limits);
     let mut header = true;
     loop {
-        // The reader may hold one buffer of bytes already; beyond that a record has its own bound.
-        budget.set(limits.max_record_bytes + 2 * BUFFER);
-        let line = reader.position().line();
-        match reader.read_byte_record(&mut record) {
-            Ok(true) => {}
+        // Delimiters and quotes count as well, and the reader reads ahead; the exact check follows.
+        reader.get_mut().grant(2 * limits.max_record_bytes + BUFFER);
+        let start = reader.position().byte();
+        let read = reader.read_byte_record(&mut record);
+        let line = reader.get_mut().line_at(start);
+        match read {
+            Ok(true) if record.as_slice().len() <= limits.max_record_bytes => {}
             Ok(false) => break,
-            Err(error) if budget.get() == 0 => {
-                tracing::debug!(%error, line, "record exceeds the limit");
-                return Ok(pass.refuse(record_too_large(line, limits)));
-            }
-            Err(error) => return Err(ReadSourceError::Read(error.into())),
+            Err(error) if !reader.get_ref().is_spent() => return Err(ReadSourceError::Read(error.into())),
+            Ok(true) | Err(_) => return Ok(pass.refuse(record_too_large(line, limits))),
         }
-        let line = record.position().map_or(line, csv::Position::line);
         if header {
             match read_header(&record, line) {
                 Ok(columns) => pass.summary.columns = columns,
@@ -267,6 +264,11 @@ impl<'a> Pass<'a> {
 
 fn read_header(record: &csv::ByteRecord, line: u64) -> Result<Columns, Problems> {
     let mut problems = Problems::default();
+    if record.iter().any(|cell| std::str::from_utf8(cell).is_err()) {
+        let problem = file_problem(Code::NotUtf8, "the header is not UTF-8", "save the file as CSV UTF-8");
+        problems.push(Problem { line: Some(line), ..problem });
+        return Err(problems);
+    }
     let names: Vec<String> = record.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
     let mut found = [0; REQUIRED.len()];
     for (place, (standard, aliases)) in found.iter_mut().zip(REQUIRED) {
@@ -326,8 +328,9 @@ fn refuse_other_formats(first: &[u8]) -> Option<Problem> {
 
 /// Returns the delimiter that the header line has most of.
 fn detect_delimiter(first: &[u8]) -> u8 {
-    let line = first.split(|&byte| byte == b'\n' || byte == b'\r').next().unwrap_or_default();
-    let count = |delimiter: u8| line.iter().filter(|&&byte| byte == delimiter).count();
+    let lines = first.split(|&byte| byte == b'\n' || byte == b'\r');
+    let line = lines.map(<[u8]>::trim_ascii).find(|line| !line.is_empty()).unwrap_or_default();
+    let count = |delimiter: u8| line.split(|&byte| byte == delimiter).count();
     [b'\t', b';', b','].into_iter().max_by_key(|&delimiter| count(delimiter)).unwrap_or(b',')
 }
 
@@ -352,23 +355,4 @@ fn record_too_large(line: u64, limits: &Limits) -> Problem {
 fn too_many_rows(line: u64, limits: &Limits) -> Problem {
     let message = format!("the source has more rows than the limit of {}", limits.max_rows);
     Problem { line: Some(line), ..file_problem(Code::TooManyRows, &message, "split the file") }
-}
-
-/// A reader that fails once a record used up its budget of bytes, as the `csv` crate has no bound.
-struct Budgeted<R> {
-    inner: R,
-    left: Rc<Cell<usize>>,
-}
-
-impl<R: Read> Read for Budgeted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let left = self.left.get();
-        if left == 0 {
-            return Err(std::io::Error::other("record too large"));
-        }
-        let end = buffer.len().min(left);
-        let read = self.inner.read(&mut buffer[..end])?;
-        self.left.set(left - read);
-        Ok(read)
-    }
 }

@@ -51,6 +51,10 @@ pub fn normalize(piece: &str, max_length: usize) -> Result<String, UrlError> {
     if piece.len() > max_length {
         return Err(UrlError::TooLong { length: piece.len(), limit: max_length });
     }
+    // The parser would leave them out and make one URL of two lines.
+    if piece.contains(['\r', '\n', '\t']) {
+        return Err(UrlError::Invalid("the URL contains a line break or tab".to_owned()));
+    }
     let mut url = Url::parse(piece).map_err(|error| UrlError::Invalid(format!("not a URL: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(UrlError::Invalid(format!("the scheme is {:?}, not http or https", url.scheme())));

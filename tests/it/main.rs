@@ -6,6 +6,6 @@ mod compressor;
 mod controller;
 mod crd;
 mod gateway;
-//mod layering;
-//mod manifest;
+mod layering;
+mod manifest;
 mod path;
