@@ -45,9 +45,12 @@ fn main() -> Result<()> {
     ingest(&plain, "1,000,000 rows with two URLs", &mut figures)
 }
 
-/// Measures what reads the whole file in one thread.
+/// What reads the whole file in one thread, and returns its rows.
+type Contestant = (&'static str, fn(&Path) -> Result<u64>);
+
+/// Measures the contestants.
 fn speed(path: &Path, rows: u64, figures: &mut Figures) -> Result<()> {
-    let contestants: [(&str, fn(&Path) -> Result<u64>); 4] =
+    let contestants: [Contestant; 4] =
         [("memchr", count_lines), ("csv crate", read_records), ("validate", validate), ("manifest", write_shards)];
     let mut best = [f64::INFINITY; 4];
     for _ in 0..TURNS {
@@ -81,8 +84,7 @@ fn count_lines(path: &Path) -> Result<u64> {
 }
 
 fn read_records(path: &Path) -> Result<u64> {
-    let mut reader =
-        csv::ReaderBuilder::new().buffer_capacity(BUFFER).from_reader(File::open(path)?);
+    let mut reader = csv::ReaderBuilder::new().buffer_capacity(BUFFER).from_reader(File::open(path)?);
     let (mut record, mut rows) = (csv::ByteRecord::new(), 0);
     while reader.read_byte_record(&mut record)? {
         rows += 1;
@@ -112,12 +114,16 @@ fn write_shards(path: &Path) -> Result<u64> {
 fn upload(path: &Path, figures: &mut Figures) -> Result<Upload> {
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let ops = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let mut gateway = Running::start(env!("CARGO_BIN_EXE_gateway"), &["run"], &[
-        ("IMAGEBATCH_LISTEN", format!("127.0.0.1:{port}")),
-        ("IMAGEBATCH_OPS_LISTEN", format!("127.0.0.1:{ops}")),
-        ("IMAGEBATCH_AUTHENTICATION", "none".to_owned()),
-        ("IMAGEBATCH_NAMESPACE", "default".to_owned()),
-    ])?;
+    let mut gateway = Running::start(
+        env!("CARGO_BIN_EXE_gateway"),
+        &["run"],
+        &[
+            ("IMAGEBATCH_LISTEN", format!("127.0.0.1:{port}")),
+            ("IMAGEBATCH_OPS_LISTEN", format!("127.0.0.1:{ops}")),
+            ("IMAGEBATCH_AUTHENTICATION", "none".to_owned()),
+            ("IMAGEBATCH_NAMESPACE", "default".to_owned()),
+        ],
+    )?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = reqwest::Client::builder().no_proxy().build()?;
     let url = format!("http://127.0.0.1:{port}/v1/batches");
@@ -189,6 +195,7 @@ fn ingest(upload: &Upload, what: &str, figures: &mut Figures) -> Result<()> {
         unprocessed_because: UnprocessedCause::ShardFailed,
     };
     let input = serde_json::to_string(&input)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for stage in ["ingest", "report"] {
         let start = Instant::now();
         let variables = [(STAGE_INPUT_ENV, input.clone()), ("IMAGEBATCH_LOG", "warn".to_owned())];
@@ -196,7 +203,7 @@ fn ingest(upload: &Upload, what: &str, figures: &mut Figures) -> Result<()> {
         let mut peak = 0;
         while process.child.try_wait()?.is_none() {
             peak = process.memory("VmHWM").unwrap_or(peak);
-            std::thread::sleep(Duration::from_millis(20));
+            runtime.block_on(tokio::time::sleep(Duration::from_millis(20)));
         }
         ensure!(process.child.wait()?.success(), "{stage} failed");
         figures.print(&json!({

@@ -110,8 +110,7 @@ pub async fn run(
         .for_each(|result| async move {
             // Errors of reconciles are logged by the policy; these are the watches'.
             match result {
-                Ok(_) | Err(ControllerError::ReconcilerFailed(..)) => {}
-                Err(ControllerError::ObjectNotFound(_)) => {}
+                Ok(_) | Err(ControllerError::ReconcilerFailed(..) | ControllerError::ObjectNotFound(_)) => {}
                 Err(error) => tracing::warn!(%error, "a watch failed, it starts again"),
             }
         })
@@ -193,6 +192,7 @@ fn next(plan: &Plan) -> Action {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the controller hands it over like this")]
 fn error_policy(batch: Arc<ImageBatch>, error: &ReconcileError, _: Arc<Context>) -> Action {
     if let ReconcileError::JobsRemain(jobs) = error {
         tracing::debug!(batch.name = batch.name_any(), jobs, "waiting for the Jobs of a deleted batch");

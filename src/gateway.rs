@@ -150,21 +150,21 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/batches/{id}/output.csv", get(report::output_csv))
         .route("/v1/batches/{id}/failed.csv", get(report::failed_csv))
         .route("/images/{*key}", get(image::image));
-    observed(routes, state)
+    observed(routes.with_state(state))
 }
 
 /// Returns the health checks.
 pub fn ops_router(state: AppState) -> Router {
-    observed(Router::new().route("/livez", get(health::live)).route("/readyz", get(health::ready)), state)
+    let routes = Router::new().route("/livez", get(health::live)).route("/readyz", get(health::ready));
+    observed(routes.with_state(state))
 }
 
 /// Adds what surrounds every request, those without a route too.
-fn observed(routes: Router<AppState>, state: AppState) -> Router {
+fn observed(routes: Router) -> Router {
     routes
         .fallback(async || ApiError::new(Code::NotFound, "no resource has this path"))
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(from_fn(request::observe))
-        .with_state(state)
 }
 
 fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
@@ -174,4 +174,38 @@ fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
     };
     let detail = "the gateway failed; its log says more under this request id";
     ApiError::new(Code::Internal, detail).caused_by(format!("panic: {text}")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::header::CONTENT_TYPE;
+
+    async fn panics() {
+        panic!("boom");
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_only_its_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+        let address = listener.local_addr().expect("the listener is bound");
+        let (router, stop) = (observed(Router::new().route("/panic", get(panics))), CancellationToken::new());
+        let server = tokio::spawn(server::serve(listener, router, stop.clone(), GRACE));
+        let client = reqwest::Client::builder().no_proxy().build().expect("the client has no special needs");
+
+        for (path, status, code) in [("panic", 500, "Internal"), ("none", 404, "NotFound")] {
+            let request = client.get(format!("http://{address}/{path}")).header("x-request-id", "mine");
+            let response = request.send().await.expect("the server answers");
+            assert_eq!(response.status(), status, "{path}");
+            assert_eq!(response.headers()["x-request-id"], "mine");
+            assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+            let problem: serde_json::Value =
+                serde_json::from_str(&response.text().await.expect("there is a body")).expect("the body is JSON");
+            assert_eq!(problem["code"], code, "{problem}");
+            assert!(!problem.to_string().contains("boom"), "{problem}");
+        }
+        drop(client);
+        stop.cancel();
+        server.await.expect("the server ends in order");
+    }
 }

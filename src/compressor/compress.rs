@@ -28,16 +28,16 @@ pub(crate) async fn compress_shard(worker: &Worker, index: u32) -> Result<(), St
     let mut rows = read_shard(worker, index).await?;
     rows.retain(|row| row.skipped.is_empty());
     let restarted = worker.records.start_shard(&worker.input.uid, index).await?;
-    let recorded = if restarted { worker.records.outcomes(&worker.input.uid, index).await? } else { Vec::new() };
+    let known = if restarted { worker.records.outcomes(&worker.input.uid, index).await? } else { Vec::new() };
     tracing::info!(
         batch.name = worker.input.name,
         shard = index,
         rows = rows.len(),
-        recorded = recorded.len(),
+        recorded = known.len(),
         "compressing"
     );
 
-    let mut assembly = Assembly::new(rows, recorded);
+    let mut assembly = Assembly::new(rows, known);
     let recorder = Recorder::start(worker, index, assembly.complete());
     let result = tokio::select! {
         result = process(worker, &mut assembly, &recorder) => result,

@@ -149,7 +149,7 @@ async fn read_source(worker: &Worker, mut sink: Option<ShardSink>) -> Result<Pas
         Ok(opened) => opened,
         Err(problem) => {
             let mut summary = Summary::empty();
-            summary.refuse(problem);
+            summary.refuse(*problem);
             return Ok(Pass { summary, sha256: String::new(), sink });
         }
     };

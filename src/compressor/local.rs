@@ -33,7 +33,7 @@ pub(crate) fn compress_files(args: &CompressFileArgs) -> std::io::Result<()> {
     let mut table = std::io::stdout().lock();
     let mut failed = 0;
     for input in &args.inputs {
-        match compress_file(input, &args.output, &options) {
+        match compress_file(input, &args.output, options) {
             Ok(line) => writeln!(table, "{}: {line}", input.display())?,
             Err(error) => {
                 failed += 1;
@@ -47,10 +47,10 @@ pub(crate) fn compress_files(args: &CompressFileArgs) -> std::io::Result<()> {
     Ok(())
 }
 
-fn compress_file(input: &Path, output: &Path, options: &codec::Options) -> std::io::Result<String> {
+fn compress_file(input: &Path, output: &Path, options: codec::Options) -> std::io::Result<String> {
     let source = std::fs::read(input)?;
     let name = input.file_name().ok_or_else(|| std::io::Error::other("not a file"))?;
-    let compressed = codec::compress(&source, options, &codec::Limits::default())
+    let compressed = codec::compress(&source, &options, &codec::Limits::default())
         .map_err(|error| std::io::Error::other(format!("{}: {error}", error.code())))?;
     let bytes = compressed.bytes.as_deref().unwrap_or(&source);
     std::fs::write(output.join(name), bytes)?;

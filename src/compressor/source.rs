@@ -27,7 +27,7 @@ const DOWNLOAD: Duration = Duration::from_secs(1_800);
 const RETRIES: usize = 4;
 
 /// Opens the source; the inner error is the user's: a source that is not there or not theirs.
-pub(super) async fn open(worker: &Worker) -> Result<Result<Opened, Problem>, StageError> {
+pub(super) async fn open(worker: &Worker) -> Result<Result<Opened, Box<Problem>>, StageError> {
     let source = &worker.input.source;
     if let Some(products) = &source.products {
         return Ok(Ok(Opened::Products(products.clone())));
@@ -44,14 +44,14 @@ pub(super) async fn open(worker: &Worker) -> Result<Result<Opened, Problem>, Sta
     Ok(Err(missing("the ImageBatch names no source")))
 }
 
-fn open_file(path: &Path) -> Result<Opened, Problem> {
+fn open_file(path: &Path) -> Result<Opened, Box<Problem>> {
     match std::fs::File::open(path) {
         Ok(file) => Ok(Opened::Csv(Box::new(file))),
         Err(error) => Err(missing(&format!("the ConfigMap's key cannot be read: {error}"))),
     }
 }
 
-async fn open_upload(worker: &Worker, upload: &Upload) -> Result<Result<Opened, Problem>, StageError> {
+async fn open_upload(worker: &Worker, upload: &Upload) -> Result<Result<Opened, Box<Problem>>, StageError> {
     if !worker.storage.keys().is_upload_of(&worker.input.namespace, &upload.key) {
         return Ok(Err(missing("spec.source.upload.key is not an upload of this namespace")));
     }
@@ -61,7 +61,7 @@ async fn open_upload(worker: &Worker, upload: &Upload) -> Result<Result<Opened, 
     }
 }
 
-async fn open_url(worker: &Worker, url: &str) -> Result<Result<Opened, Problem>, StageError> {
+async fn open_url(worker: &Worker, url: &str) -> Result<Result<Opened, Box<Problem>>, StageError> {
     let key = worker.keys().source();
     if let Some(csv) = open_object(worker, &key).await? {
         return Ok(Ok(csv));
@@ -74,7 +74,7 @@ async fn open_url(worker: &Worker, url: &str) -> Result<Result<Opened, Problem>,
 }
 
 /// Stores what the URL holds.
-async fn download(worker: &Worker, url: &str, key: &str) -> Result<Result<(), Problem>, StageError> {
+async fn download(worker: &Worker, url: &str, key: &str) -> Result<Result<(), Box<Problem>>, StageError> {
     let limits = FetchLimits { max_bytes: worker.rules.limits.max_bytes, timeout: DOWNLOAD };
     let backoff = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(500));
     let store = || store(worker, url, key, limits);
@@ -87,11 +87,12 @@ async fn download(worker: &Worker, url: &str, key: &str) -> Result<Result<(), Pr
         Err(DownloadError::Store(source)) => Err(StageError::Stream { action: "store the source", source }),
         Err(DownloadError::Fetch(FetchError::TooLarge(limit))) => {
             let message = format!("the source is larger than the limit of {limit} bytes");
-            Ok(Err(Problem::of_source(Code::SourceTooLarge, &message, "split the file")))
+            Ok(Err(Box::new(Problem::of_source(Code::SourceTooLarge, &message, "split the file"))))
         }
         Err(DownloadError::Fetch(error)) => {
             let message = format!("the source's URL cannot be fetched: {error}");
-            Ok(Err(Problem::of_source(Code::SourceUnavailable, &message, "check that the URL is public")))
+            let hint = "check that the URL is public";
+            Ok(Err(Box::new(Problem::of_source(Code::SourceUnavailable, &message, hint))))
         }
     }
 }
@@ -130,6 +131,6 @@ async fn open_object(worker: &Worker, key: &str) -> Result<Option<Opened>, Stage
     }
 }
 
-fn missing(message: &str) -> Problem {
-    Problem::of_source(Code::SourceMissing, message, "check spec.source, or upload the CSV again")
+fn missing(message: &str) -> Box<Problem> {
+    Box::new(Problem::of_source(Code::SourceMissing, message, "check spec.source, or upload the CSV again"))
 }

@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use kube::api::Api;
+use kube::api::{Api, ListParams};
 
 use super::context::Context;
 use super::error::CollectError;
@@ -28,7 +28,7 @@ pub async fn collect_uploads(context: &Context, grace: Duration) -> Result<usize
         }
         // After the list of uploads: what is claimed from now on was uploaded later.
         let batches = Api::<ImageBatch>::namespaced(context.client.clone(), namespace);
-        let batches = batches.list(&Default::default()).await.map_err(CollectError::ListBatches)?;
+        let batches = batches.list(&ListParams::default()).await.map_err(CollectError::ListBatches)?;
         let claimed: HashSet<&str> =
             batches.iter().filter_map(|batch| Some(batch.spec.source.upload.as_ref()?.key.as_str())).collect();
         for key in old.iter().filter(|key| !claimed.contains(key.as_str())) {

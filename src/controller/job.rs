@@ -78,7 +78,7 @@ pub fn job(batch: &ImageBatch, step: &Step, settings: &WorkerArgs) -> Result<Opt
         pod_replacement_policy: Some("Failed".to_owned()),
         template: PodTemplateSpec {
             metadata: Some(ObjectMeta { labels: Some(labels.clone()), ..ObjectMeta::default() }),
-            spec: Some(pod(batch, stage, serde_json::to_string(&input)?, settings)),
+            spec: Some(pod(batch, stage, &serde_json::to_string(&input)?, settings)),
         },
         ..JobSpec::default()
     };
@@ -114,7 +114,7 @@ fn failure_policy(indexed: bool) -> PodFailurePolicy {
     PodFailurePolicy { rules: vec![disruption, permanent] }
 }
 
-fn pod(batch: &ImageBatch, stage: Stage, input: String, settings: &WorkerArgs) -> PodSpec {
+fn pod(batch: &ImageBatch, stage: Stage, input: &str, settings: &WorkerArgs) -> PodSpec {
     let env =
         |name: &str, value: &str| EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None };
     let config_map =
@@ -124,7 +124,7 @@ fn pod(batch: &ImageBatch, stage: Stage, input: String, settings: &WorkerArgs) -
         image: Some(settings.worker_image.clone()),
         image_pull_policy: Some(settings.worker_image_pull_policy.clone()),
         command: Some(vec!["/usr/local/bin/compressor".to_owned(), stage.as_str().to_owned()]),
-        env: Some(vec![env(STAGE_INPUT_ENV, &input), env("IMAGEBATCH_LOG", &settings.worker_log)]),
+        env: Some(vec![env(STAGE_INPUT_ENV, input), env("IMAGEBATCH_LOG", &settings.worker_log)]),
         env_from: Some(vec![EnvFromSource {
             secret_ref: Some(SecretEnvSource { name: labels::WORKER.to_owned(), optional: None }),
             ..EnvFromSource::default()

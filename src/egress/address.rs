@@ -63,7 +63,7 @@ const FORBIDDEN_V4: [([u8; 4], u32); 16] = [
     ([224, 0, 0, 0], 3),
 ];
 
-/// Blocks of 2000::/3 that are not public: protocol assignments, documentation, 6to4 with no public
+/// Blocks of `2000::/3` that are not public: protocol assignments, documentation, 6to4 with no public
 /// IPv4 inside is unwrapped before.
 const FORBIDDEN_V6: [([u16; 2], u32); 3] = [([0x2001, 0], 23), ([0x2001, 0x0db8], 32), ([0x3fff, 0], 20)];
 
@@ -82,16 +82,15 @@ fn in_v6(address: Ipv6Addr, network: [u16; 2], bits: u32) -> bool {
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4 = |high: u16, low: u16| Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     match address.segments() {
-        // Mapped, its SIIT spelling, and compatible; `::` and `::1` fall into 0.0.0.0/8.
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] => {
-            v4(high, low)
-        }
-        // NAT64, the well-known prefix; of the local one the operator's split is unknown: refused as not public.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
-        [0x2002, high, low, ..] => v4(high, low),
         // Teredo hides the client's address inverted.
         [0x2001, 0, .., high, low] => v4(!high, !low),
-        [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => v4(high, low),
+        // Mapped and compatible (`::` and `::1` fall into 0.0.0.0/8), the SIIT spelling, NAT64's well-known
+        // prefix (of the local one the operator's split is unknown: refused as not public), 6to4, ISATAP.
+        [0, 0, 0, 0, 0, 0xffff | 0, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..]
+        | [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => v4(high, low),
         _ => None,
     }
 }

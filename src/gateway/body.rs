@@ -31,6 +31,8 @@ pub(crate) type CsvStream = BoxStream<'static, Result<Bytes, BodyError>>;
 
 /// What a form may have besides the CSV: boundaries, the parts' headers and the options.
 const FORM_OVERHEAD: u64 = 64 * 1024;
+/// What the form's parser may hold: it keeps everything until it finds the boundary that it looks for.
+const FORM_HELD: u64 = 1024 * 1024;
 /// Most bytes of a JSON body, which is held in memory.
 const MAX_JSON_BYTES: u64 = 4 * 1024 * 1024;
 /// How long the rest of a refused body is read. A connection that is closed on unread bytes is
@@ -56,6 +58,8 @@ pub(crate) enum BodyError {
     UnexpectedPart(String),
     #[error("the form has no part \"file\"")]
     MissingPart,
+    #[error("the form has more than {FORM_HELD} bytes where its boundary should be")]
+    MissingBoundary,
 }
 
 impl From<BodyError> for ApiError {
@@ -65,9 +69,11 @@ impl From<BodyError> for ApiError {
             BodyError::TooSlow => Code::BodyTooSlow,
             BodyError::Ending => Code::NotReady,
             BodyError::Incomplete(_) => Code::BodyIncomplete,
-            BodyError::Compression(_) | BodyError::Form(_) | BodyError::UnexpectedPart(_) | BodyError::MissingPart => {
-                Code::MalformedRequest
-            }
+            BodyError::Compression(_)
+            | BodyError::Form(_)
+            | BodyError::UnexpectedPart(_)
+            | BodyError::MissingPart
+            | BodyError::MissingBoundary => Code::MalformedRequest,
         };
         let detail = match &error {
             BodyError::Form(cause) => format!("{error}: {}", cause.body_text()),
@@ -85,15 +91,17 @@ pub(crate) async fn open(
     options: &mut SubmitOptions,
     ending: CancellationToken,
 ) -> Result<CsvStream, ApiError> {
-    let kind = Kind::of(request.headers())?;
-    let encoding = Encoding::of(request.headers())?;
+    let (kind, encoding) = match Kind::of(request.headers()).and_then(|it| Ok((it, Encoding::of(request.headers())?))) {
+        Ok(understood) => understood,
+        Err(error) => {
+            refuse(request).await;
+            return Err(error);
+        }
+    };
     let max_bytes = kind.max_bytes(max_bytes);
     let announced = header(request.headers(), &CONTENT_LENGTH).and_then(|it| it.parse::<u64>().ok());
     if announced.is_some_and(|it| it > max_bytes + kind.overhead()) {
-        // A client that asks first has sent nothing yet, and is told before it does.
-        if !request.headers().contains_key(EXPECT) {
-            limits::drain(&mut request.into_body().into_data_stream()).await;
-        }
+        refuse(request).await;
         return Err(BodyError::TooLarge(max_bytes).into());
     }
     let (parts, body) = request.into_parts();
@@ -103,6 +111,14 @@ pub(crate) async fn open(
         Kind::Csv => Ok(content),
         Kind::Form => form::open(parts, content, max_bytes, options).await,
         Kind::Json => json::open(content, options).await,
+    }
+}
+
+/// Reads the body of a request that is refused by its head, for a while.
+pub(crate) async fn refuse(request: Request) {
+    // A client that asks first has sent nothing yet, and is told before it does.
+    if !request.headers().contains_key(EXPECT) {
+        limits::drain(&mut request.into_body().into_data_stream()).await;
     }
 }
 

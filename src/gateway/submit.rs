@@ -12,6 +12,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
 use super::error::{ApiError, Code, chain};
@@ -34,7 +35,7 @@ const ANONYMOUS: &str = "anonymous";
 /// What a client gets for an accepted upload.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Accepted {
+struct Submitted {
     id: String,
     namespace: String,
     status: String,
@@ -45,7 +46,7 @@ struct Accepted {
 /// What a client gets for a CSV that would be accepted.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Valid {
+struct DryRun {
     valid: bool,
     namespace: String,
     #[serde(flatten)]
@@ -62,13 +63,13 @@ struct Findings {
     warnings: Vec<Problem>,
     warning_counts: BTreeMap<problem::Code, u64>,
     #[serde(flatten)]
-    skipped: Option<Skipped>,
+    skipped: Option<NotWorkedOn>,
 }
 
 /// Rows that are not worked on, and why; named as in the answer that refuses a CSV.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Skipped {
+struct NotWorkedOn {
     skipped_rows: u64,
     errors: Vec<Problem>,
     error_count: u64,
@@ -78,7 +79,7 @@ struct Skipped {
 impl Findings {
     fn new(validated: Validated, options: EffectiveOptions) -> Self {
         let Summary { rows, skipped, images, problems, warnings, .. } = validated.summary;
-        let skipped = (skipped > 0).then(|| Skipped {
+        let skipped = (skipped > 0).then(|| NotWorkedOn {
             skipped_rows: skipped,
             error_count: problems.total(),
             errors: problems.listed,
@@ -100,18 +101,26 @@ struct Submission {
 
 /// Answers `POST /v1/batches`.
 pub(crate) async fn submit(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
-    let mut options = SubmitOptions::parse(request.uri().query())?;
-    let permit = state.uploads.clone().try_acquire_owned().map_err(|_| {
-        let limit = state.settings.max_concurrent_uploads;
-        ApiError::new(Code::TooManyUploads, format!("{limit} uploads are running, as many as allowed; try again"))
-    })?;
+    let (mut options, permit) = match admit(&state, request.uri().query()) {
+        Ok(admitted) => admitted,
+        Err(error) => {
+            body::refuse(request).await;
+            return Err(error);
+        }
+    };
     let headers = request.headers().clone();
     let limits = state.settings.limits;
-    // Where the query names one, a namespace that is not enabled is refused before the body is read.
-    state.settings.resolve_namespace(options.namespace.as_deref())?;
-    let body = body::open(request, limits.max_bytes, &mut options, state.ending.clone()).await?;
-    let namespace = state.settings.resolve_namespace(options.namespace.as_deref())?;
-    let keyed_name = idempotency::batch_name(&headers, &namespace, ANONYMOUS)?;
+    let mut body = body::open(request, limits.max_bytes, &mut options, state.ending.clone()).await?;
+    // A form may have named another namespace.
+    let found = state.settings.resolve_namespace(options.namespace.as_deref());
+    let found = found.and_then(|it| Ok((idempotency::batch_name(&headers, &it, ANONYMOUS)?, it)));
+    let (keyed_name, namespace) = match found {
+        Ok(found) => found,
+        Err(error) => {
+            body::drain(&mut body).await;
+            return Err(error);
+        }
+    };
     let rules = Rules { limits, validation: options.validation };
     let submission = Submission { namespace, options, rules, keyed_name, body };
 
@@ -128,13 +137,24 @@ pub(crate) async fn submit(State(state): State<AppState>, request: Request) -> R
         .map_err(|error| internal("the upload broke off").caused_by(error))?
 }
 
+/// Returns what an upload asks for in its query, and its place among those that run.
+fn admit(state: &AppState, query: Option<&str>) -> Result<(SubmitOptions, OwnedSemaphorePermit), ApiError> {
+    let options = SubmitOptions::parse(query)?;
+    state.settings.resolve_namespace(options.namespace.as_deref())?;
+    let permit = state.uploads.clone().try_acquire_owned().map_err(|_| {
+        let limit = state.settings.max_concurrent_uploads;
+        ApiError::new(Code::TooManyUploads, format!("{limit} uploads are running, as many as allowed; try again"))
+    })?;
+    Ok((options, permit))
+}
+
 async fn validate(submission: Submission) -> Result<Response, ApiError> {
     let Submission { namespace, options, rules, body, .. } = submission;
     let mut validated = upload::validate(rules, body).await?;
     options.warn(&mut validated.summary.warnings);
     let spec = spec(&options, &validated, String::new())?;
     let findings = Findings::new(validated, EffectiveOptions::of(&spec, options.display_name));
-    Ok(Json(Valid { valid: true, namespace, findings }).into_response())
+    Ok(Json(DryRun { valid: true, namespace, findings }).into_response())
 }
 
 async fn accept(state: &AppState, submission: Submission) -> Result<Response, ApiError> {
@@ -162,7 +182,7 @@ async fn accept(state: &AppState, submission: Submission) -> Result<Response, Ap
     let location = HeaderValue::try_from(path).map_err(|error| internal("no path").caused_by(error))?;
     let word = batch.status.as_ref().and_then(|it| it.condition(SUCCEEDED)).map(|it| it.reason.clone());
     let status = word.unwrap_or_else(|| reason::PENDING.to_owned());
-    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(Accepted { id, namespace, status, findings }))
+    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(Submitted { id, namespace, status, findings }))
         .into_response())
 }
 

@@ -44,6 +44,12 @@ impl CellBuffer {
         self.ends.is_empty()
     }
 
+    /// Returns how many bytes the cells have together.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Returns a cell's bytes.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&[u8]> {
@@ -52,6 +58,7 @@ impl CellBuffer {
     }
 
     /// Returns the cells' bytes in order.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         (0..self.len()).map(|index| self.get(index).unwrap_or_default())
     }
@@ -161,6 +168,7 @@ impl<'a> Cells<'a> {
     }
 
     /// Returns the cells in order.
+    #[must_use]
     pub fn iter(self) -> impl ExactSizeIterator<Item = &'a str> {
         (0..self.len()).map(move |index| self.get(index))
     }

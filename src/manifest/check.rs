@@ -246,8 +246,9 @@ impl<'a> Pass<'a> {
             }
             match self.reader.normalize(piece, is_plain, limits.max_url_length) {
                 Ok(url) => {
-                    self.is_plain &= matches!(url, Cow::Borrowed(_));
-                    self.warn_of_url(piece, &url, line);
+                    let is_changed = matches!(url, Cow::Owned(_));
+                    self.is_plain &= !is_changed;
+                    self.warn_of_url(piece, &url, is_changed, line);
                     self.urls.push(&url);
                 }
                 Err(error) => self.note_url(piece, &error, line),
@@ -275,7 +276,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Notes what is doubtful about a good URL that is about to be added to the row's.
-    fn warn_of_url(&mut self, piece: &str, url: &Cow<'_, str>, line: Option<u64>) {
+    fn warn_of_url(&mut self, piece: &str, url: &str, is_changed: bool, line: Option<u64>) {
         let column = Some(self.summary.columns.image_urls);
         let mut warn = |code, message: &str, hint| {
             self.warn(line, column, code, || (Some(piece.to_owned()), message.to_owned(), hint));
@@ -284,7 +285,7 @@ impl<'a> Pass<'a> {
             warn(Code::InsecureUrl, "the URL is http: the image can be changed on the way", "use https");
         }
         // What is used as it stands has no spaces.
-        if matches!(url, Cow::Owned(_)) && piece.contains(' ') {
+        if is_changed && piece.contains(' ') {
             let hint = "separate URLs by a comma, and begin each with http:// or https://";
             warn(Code::SpaceInUrl, "the URL contains spaces, which are sent as %20", hint);
         }

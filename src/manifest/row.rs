@@ -214,7 +214,9 @@ mod tests {
 
     fn buffer(strings: &[String]) -> TextBuffer {
         let mut buffer = TextBuffer::default();
-        strings.iter().for_each(|string| buffer.push(string));
+        for string in strings {
+            buffer.push(string);
+        }
         buffer
     }
 

@@ -114,7 +114,7 @@ pub fn read_csv(
     if has_own_line {
         reader.read(&mut record).map_err(ReadSourceError::Read)?;
     }
-    let mut header = None;
+    let mut header = true;
     loop {
         match reader.read(&mut record).map_err(ReadSourceError::Read)? {
             Found::Record => {}
@@ -127,9 +127,9 @@ pub fn read_csv(
         if record.cells.is_blank() {
             continue;
         }
-        if header.is_none() {
+        if std::mem::take(&mut header) {
             match read_header(&mut record) {
-                Ok(columns) => header = Some(pass.set_columns(columns, delimiter)),
+                Ok(columns) => pass.set_columns(columns, delimiter),
                 Err(problems) => return Ok(pass.refuse_all(problems)),
             }
             continue;
@@ -141,9 +141,10 @@ pub fn read_csv(
             accept(row).map_err(|source| ReadSourceError::HandOn { row: row.row, source })?;
         }
     }
+    let line = reader.line();
     drop(reader);
     if bounded.limit() == 0 {
-        return Ok(pass.refuse(source_too_large(rules)));
+        return Ok(pass.refuse(source_too_large(line, rules)));
     }
     Ok(pass.finish())
 }
@@ -180,7 +181,7 @@ fn too_many_rows(line: u64, rules: &Rules) -> Problem {
     Problem { line: Some(line), ..Problem::of_file(Code::TooManyRows, &message, "split the file") }
 }
 
-fn source_too_large(rules: &Rules) -> Problem {
+fn source_too_large(line: u64, rules: &Rules) -> Problem {
     let message = format!("the source is larger than the limit of {} bytes", rules.limits.max_bytes);
-    Problem::of_file(Code::SourceTooLarge, &message, "split the file")
+    Problem { line: Some(line), ..Problem::of_file(Code::SourceTooLarge, &message, "split the file") }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use imagebatch::api::image_batch::{Compression, Product, Source, Upload, Validation};
 use imagebatch::api::stage::{PERMANENT_EXIT_CODE, STAGE_INPUT_ENV, StageInput, UnprocessedCause};
-use imagebatch::manifest::outcome::RowOutcome;
+use imagebatch::manifest::outcome::{FailureReason, RowOutcome};
 use imagebatch::records::result::{IngestResult, ReportResult};
 use sha2::{Digest, Sha256};
 
@@ -107,7 +107,7 @@ async fn each_failure_has_its_code_and_costs_only_itself() {
 
     let outcomes = batch.outcomes(0).await;
     for ((path, expected), image) in cases.iter().zip(&outcomes[&1].images) {
-        assert_eq!(image.reason.map(|it| it.as_str()), *expected, "{path}: {image:?}");
+        assert_eq!(image.reason.map(FailureReason::as_str), *expected, "{path}: {image:?}");
         assert_eq!(image.output_url.is_some(), expected.is_none(), "{path}");
         assert_eq!(image.message.is_some(), expected.is_some(), "{path}");
     }
@@ -213,7 +213,7 @@ async fn the_report_settles_what_was_never_reached() {
     let counts = report.expect("the report's result").counts;
     assert_eq!((ingest.shards, counts.succeeded, counts.failed), (2, 26, 1));
     let settled = &batch.outcomes(1).await[&3].images[0];
-    assert_eq!(settled.reason.map(|it| it.as_str()), Some("NotProcessed"));
+    assert_eq!(settled.reason.map(FailureReason::as_str), Some("NotProcessed"));
     assert!(settled.message.as_deref().unwrap_or_default().starts_with("DeadlineExceeded"));
     // A pod that comes late changes nothing any more.
     batch.succeed(&["compress", "--index", "1"]).await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use futures::TryStreamExt;
-use imagebatch::api::image_batch::{ImageBatch, ImageBatchSpec, crd_yaml};
+use imagebatch::api::image_batch::{ImageBatch, ImageBatchSpec, ImageBatchStatus, crd_yaml};
 use imagebatch::controller::{self, context::Context, context::ControllerArgs};
 use imagebatch::gateway::{
     self,
@@ -22,7 +22,7 @@ use imagebatch::storage::{Storage, StorageArgs};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Client, ResourceExt};
 use object_store::ObjectStore;
@@ -172,13 +172,11 @@ impl Harness {
     pub(crate) async fn wait(&self, name: &str, what: &str, met: impl Fn(&ImageBatch) -> bool) -> ImageBatch {
         let condition = |batch: Option<&ImageBatch>| batch.is_some_and(&met);
         let waited = tokio::time::timeout(PATIENCE, await_condition(self.batches(), name, condition)).await;
-        match waited {
-            Ok(batch) => batch.expect("the watch goes on").expect("the batch exists"),
-            Err(_) => {
-                let batch = self.batches().get_opt(name).await.expect("the API server answers");
-                panic!("{name} did not become {what} within {PATIENCE:?}: {:#?}", batch.map(|it| it.status));
-            }
+        if let Ok(batch) = waited {
+            return batch.expect("the watch goes on").expect("the batch exists");
         }
+        let batch = self.batches().get_opt(name).await.expect("the API server answers");
+        panic!("{name} did not become {what} within {PATIENCE:?}: {:#?}", batch.map(|it| it.status));
     }
 
     /// Waits until a Job fulfils the condition and returns it.
@@ -193,13 +191,13 @@ impl Harness {
 
     /// Waits for the condition Finished, as `kubectl wait --for=condition=Finished` does.
     pub(crate) async fn wait_finished(&self, name: &str) -> ImageBatch {
-        self.wait(name, "Finished", |batch| batch.status.as_ref().is_some_and(|it| it.is_finished())).await
+        self.wait(name, "Finished", |batch| batch.status.as_ref().is_some_and(ImageBatchStatus::is_finished)).await
     }
 
     /// Deletes a batch and waits until it is gone.
     pub(crate) async fn delete(&self, batch: &ImageBatch) {
         let name = batch.name_any();
-        self.batches().delete(&name, &Default::default()).await.expect("the batch can be deleted");
+        self.batches().delete(&name, &DeleteParams::default()).await.expect("the batch can be deleted");
         let uid = batch.uid().expect("a uid");
         let gone = conditions::is_deleted(&uid);
         tokio::time::timeout(PATIENCE, await_condition(self.batches(), &name, gone))

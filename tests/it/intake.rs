@@ -1,11 +1,13 @@
 //! Intake over HTTP and by kubectl: options, encodings, dry runs, skipped rows, repeats, left-overs.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use imagebatch::api::image_batch::ImageBatch;
 use imagebatch::api::stage::Stage;
 use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -41,7 +43,8 @@ async fn options_are_the_same_in_query_form_and_json() {
 
     let mut form = String::new();
     for (name, value) in options {
-        form += &format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+        write!(form, "--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+            .expect("a String grows");
     }
     form +=
         &format!("--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\r\n{CSV}\r\n--x--\r\n");
@@ -100,7 +103,7 @@ async fn a_dry_run_finds_everything_and_leaves_nothing() {
     let (status, body) = answer(post(&url, query).body(csv)).await;
     assert_eq!((status, &body["skippedRows"], &body["images"]), (200, &json!(2), &json!(1)), "{body}");
     assert_eq!(harness.objects().await, [""; 0]);
-    assert!(harness.batches().list(&Default::default()).await.expect("a list").items.is_empty());
+    assert!(harness.batches().list(&ListParams::default()).await.expect("a list").items.is_empty());
 }
 
 #[tokio::test]
@@ -211,7 +214,7 @@ async fn a_repeat_under_the_same_key_is_the_same_batch() {
     assert!(status == 202 && body["id"] != id, "{body}");
     let (status, body) = send("two words", "", CSV).await;
     assert_eq!((status, &body["code"]), (400, &json!("InvalidParameter")));
-    assert_eq!(harness.batches().list(&Default::default()).await.expect("a list").items.len(), 2);
+    assert_eq!(harness.batches().list(&ListParams::default()).await.expect("a list").items.len(), 2);
     assert_eq!(harness.objects().await.len(), 2);
 }
 
@@ -228,7 +231,7 @@ async fn uploads_that_nobody_claims_are_removed() {
     let (_, body) = answer(post(&url, "").body(CSV)).await;
     let kept = body["id"].as_str().expect("an id").to_owned();
     // Its ImageBatch goes, and what it stored is kept.
-    harness.batches().delete(&kept, &Default::default()).await.expect("it can be deleted");
+    harness.batches().delete(&kept, &DeleteParams::default()).await.expect("it can be deleted");
 
     assert_eq!(harness.collect_uploads(Duration::from_secs(600)).await, 0, "within the grace period");
     // Storage tells times in seconds.

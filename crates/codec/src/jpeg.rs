@@ -1,7 +1,7 @@
 //! JPEG: read the structure, decode, turn, encode.
 //!
-//! Pixels are always decoded, also when they are not needed, because only then is it certain that
-//! the picture can be.
+//! Pixels are decoded also when they are not needed, because only then is it certain that they can
+//! be. The few kinds of frame that the decoder reads wrong keep their coefficients at any quality.
 
 mod decode;
 mod encode;
@@ -21,15 +21,15 @@ pub(crate) fn compress(source: &[u8], options: Options, limits: &Limits) -> Resu
     let source_quality = quality::estimate(header.luminance()?);
     let target = quality::target(options, source_quality);
 
-    let pixels = decode::decode(&header, &clean, limits)?;
-    let lossy = if target.quality < source_quality {
-        let pixels = pixels.turned(header.orientation);
-        Some(encode::encode(&pixels, target.quality)?)
-    } else {
-        None
+    let pixels = if clean.decodable { Some(decode::decode(&header, &clean.bytes, limits)?) } else { None };
+    let lossy = match pixels {
+        Some(pixels) if target.quality < source_quality => {
+            Some(encode::encode(&pixels.turned(header.orientation), target.quality)?)
+        }
+        _ => None,
     };
     // A CMYK stream is rewritten for the decoder and no longer what was stored.
-    let stripped = (frame.components.len() < 4).then_some(clean);
+    let stripped = (frame.components.len() < 4).then_some(clean.bytes);
 
     let candidates = [(lossy, target.quality), (stripped, source_quality)];
     let best = candidates

@@ -16,7 +16,9 @@
 //! **JPEG** keeps its format. The source's quality is estimated from its quantization tables; the
 //! result is progressive, 4:2:0, or grey where the source is. When the wanted quality is not below
 //! the source's, the coefficients stay untouched and only metadata is removed, so a second run at
-//! the same absolute quality changes nothing. CMYK becomes sRGB, through its profile if it has one.
+//! the same absolute quality changes nothing; so do those of two rare kinds of file, sequential with
+//! several scans and with chroma finer than luma. CMYK becomes sRGB, through its profile if it has
+//! one.
 //!
 //! **PNG** keeps its format and counts as quality 100. At 100 it is only recompressed without loss.
 //! Below, samples of 16 bits become 8 bits (unless the image is HDR), and the smaller of two

@@ -1,5 +1,8 @@
 //! `multipart/form-data`: options as fields, then the CSV as the part `file`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use axum::body::Body;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
@@ -9,7 +12,7 @@ use futures::{Stream, StreamExt};
 
 use super::super::error::{ApiError, Code};
 use super::super::options::SubmitOptions;
-use super::{BodyError, CsvStream, DRAIN, FORM_OVERHEAD};
+use super::{BodyError, CsvStream, FORM_HELD, FORM_OVERHEAD};
 
 /// What a form consists of.
 enum Part {
@@ -31,8 +34,9 @@ pub(super) async fn open(
     max_bytes: u64,
     options: &mut SubmitOptions,
 ) -> Result<CsvStream, ApiError> {
-    let form = parse(parts, content).await?;
-    let mut parts = read(form, max_bytes).boxed();
+    let taken = Arc::new(AtomicU64::new(0));
+    let form = parse(parts, content, Arc::clone(&taken)).await?;
+    let mut parts = read(form, max_bytes, taken).boxed();
     let mut problems = Vec::new();
     loop {
         match parts.next().await {
@@ -57,24 +61,53 @@ pub(super) async fn open(
     Ok(file)
 }
 
-async fn parse(parts: Parts, content: CsvStream) -> Result<Multipart, ApiError> {
-    let mut request = Request::from_parts(parts, Body::from_stream(content));
+async fn parse(parts: Parts, content: CsvStream, taken: Arc<AtomicU64>) -> Result<Multipart, ApiError> {
+    let mut request = Request::from_parts(parts, Body::from_stream(for_parser(content, taken)));
     DefaultBodyLimit::disable().apply(&mut request);
     Multipart::from_request(request, &()).await.map_err(|rejection| {
         ApiError::new(Code::MalformedRequest, format!("the form cannot be read: {}", rejection.body_text()))
     })
 }
 
-/// Returns the form's parts in their order.
-fn read(mut form: Multipart, max_bytes: u64) -> impl Stream<Item = Result<Part, BodyError>> + Send {
+/// Stands for the bytes taken from a form of which no more are wanted.
+const REFUSED: u64 = u64::MAX;
+
+/// Returns the chunks for the form's parser; ends with an error when it holds too many bytes, that is
+/// when too few of them were taken from it.
+fn for_parser(mut chunks: CsvStream, taken: Arc<AtomicU64>) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
+    async_stream::try_stream! {
+        let mut given = 0;
+        while let Some(chunk) = chunks.next().await.transpose()? {
+            let taken = taken.load(Ordering::Relaxed);
+            if given > taken.saturating_add(FORM_HELD) {
+                super::drain(&mut chunks).await;
+                Err(BodyError::MissingBoundary)?;
+            }
+            if taken == REFUSED {
+                super::drain(&mut chunks).await;
+                break;
+            }
+            given += chunk.len() as u64;
+            yield chunk;
+        }
+    }
+}
+
+/// Returns the form's parts in their order, and counts what it took from the parser.
+fn read(
+    mut form: Multipart,
+    max_bytes: u64,
+    taken: Arc<AtomicU64>,
+) -> impl Stream<Item = Result<Part, BodyError>> + Send {
     async_stream::try_stream! {
         let mut bytes = 0;
         let mut found = false;
-        while let Some(mut part) = form.next_field().await.map_err(form_error)? {
+        let mut refused = None;
+        'form: while let Some(mut part) = form.next_field().await.map_err(form_error)? {
             let name = part.name().unwrap_or_default().to_owned();
             if found {
-                drain(&mut part).await;
-                Err(BodyError::UnexpectedPart(name.clone()))?;
+                refused = Some(BodyError::UnexpectedPart(name));
+                break;
             }
             if name != "file" {
                 let value = read_option(&mut part).await?;
@@ -85,12 +118,19 @@ fn read(mut form: Multipart, max_bytes: u64) -> impl Stream<Item = Result<Part, 
             yield Part::File;
             while let Some(chunk) = part.chunk().await.map_err(form_error)? {
                 bytes += chunk.len() as u64;
+                taken.store(bytes, Ordering::Relaxed);
                 if bytes > max_bytes {
-                    drain(&mut part).await;
-                    Err(BodyError::TooLarge(max_bytes))?;
+                    refused = Some(BodyError::TooLarge(max_bytes));
+                    break 'form;
                 }
                 yield Part::Chunk(chunk);
             }
+        }
+        if let Some(error) = refused {
+            taken.store(REFUSED, Ordering::Relaxed);
+            // The parser asks for more and gets nothing, but the rest is read before it is told so.
+            while let Ok(Some(_)) = form.next_field().await {}
+            Err(error)?;
         }
     }
 }
@@ -107,11 +147,6 @@ async fn read_option(part: &mut Field<'_>) -> Result<String, BodyError> {
     Ok(String::from_utf8_lossy(&value).into_owned())
 }
 
-async fn drain(part: &mut Field<'_>) {
-    let rest = async { while let Ok(Some(_)) = part.chunk().await {} };
-    let _ = tokio::time::timeout(DRAIN, rest).await;
-}
-
 /// Returns the limit that the form's parser ran into, where it did, else its own complaint.
 fn form_error(error: MultipartError) -> BodyError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
@@ -120,6 +155,7 @@ fn form_error(error: MultipartError) -> BodyError {
             Some(BodyError::TooLarge(limit)) => return BodyError::TooLarge(limit.saturating_sub(FORM_OVERHEAD)),
             Some(BodyError::TooSlow) => return BodyError::TooSlow,
             Some(BodyError::Ending) => return BodyError::Ending,
+            Some(BodyError::MissingBoundary) => return BodyError::MissingBoundary,
             Some(BodyError::Compression(text)) => return BodyError::Compression(text.clone()),
             Some(_) | None => cause = current.source(),
         }

@@ -17,12 +17,11 @@ end_containers() {
     done
 }
 
+# The node's shims, by the address in their arguments, and what runs in the control groups of pods.
 container_processes() {
-    local file pid groups
-    for file in /proc/[0-9]*/cmdline; do
-        pid=${file//[!0-9]/}
-        { tr '\0' ' ' <"$file"; } 2>/dev/null | grep -q "^[^ ]*containerd-shim.* -address $state/" && echo "$pid"
-    done
+    local groups
+    # The bracket keeps grep from finding itself.
+    LC_ALL=C grep -als "[c]ontainerd-shim.*-address.$state/" /proc/[0-9]*/cmdline | tr -cd '0-9\n' || true
     mapfile -t groups < <(pod_cgroups)
     [ "${#groups[@]}" -eq 0 ] || find "${groups[@]}" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u
 }
@@ -74,9 +73,11 @@ remove_network() {
 }
 
 restore_machine() {
-    local folder link groups
-    mapfile -t groups < <(pod_cgroups)
-    [ "${#groups[@]}" -eq 0 ] || find "${groups[@]}" -depth -type d -exec rmdir {} + 2>/dev/null || true
+    local folder link groups until=$((SECONDS + 10))
+    # A group is busy until the kernel is done with the last of its processes.
+    while mapfile -t groups < <(pod_cgroups) && [ "${#groups[@]}" -gt 0 ] && [ "$SECONDS" -lt "$until" ]; do
+        find "${groups[@]}" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
+    done
     if [ -f "$state/sysctl" ]; then sysctl -q -p "$state/sysctl" >/dev/null 2>&1 || true; fi
     for link in /var/log/containers/*.log; do
         case $(readlink "$link" 2>/dev/null) in "$state"/*) rm -f "$link" ;; esac

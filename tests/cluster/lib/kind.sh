@@ -87,7 +87,11 @@ kind_env() {
 kind_down() {
     lock cluster
     kind_use_tools
-    need docker kind
+    if ! command -v kind >/dev/null; then
+        say "there is no kind, and so no cluster of it"
+        return
+    fi
+    need docker
     if kind_exists; then kind delete cluster --name "$kind_cluster" --kubeconfig "$kind_kubeconfig"; fi
     rm -f "$kind_kubeconfig"
 }

@@ -64,12 +64,14 @@ prepare_machine() {
     node_identity >"$state/node"
 }
 
-# Puts a file of config/ in place with this machine's values.
+# Writes a file of config/ with this machine's values.
 render() {
-    local resolv_conf=/etc/resolv.conf
+    local resolv_conf=/etc/resolv.conf forward=()
     # The list that systemd-resolved forwards to: itself it is only reachable from the machine.
     [ ! -f /run/systemd/resolve/resolv.conf ] || resolv_conf=/run/systemd/resolve/resolv.conf
-    sed -e "s|@STATE@|$state|g" -e "s|@NODE@|$node|g" -e "s|@NODE_IP@|$api_address|g" -e "s|@BRIDGE@|$bridge|g" \
+    # CoreDNS refuses an empty list.
+    grep -q '^nameserver' "$resolv_conf" || forward=(-e '/forward [.] /d')
+    sed "${forward[@]}" -e "s|@STATE@|$state|g" -e "s|@NODE@|$node|g" -e "s|@NODE_IP@|$api_address|g" -e "s|@BRIDGE@|$bridge|g" \
         -e "s|@CNI_BIN@|/usr/lib/cni|g" -e "s|@RESOLV_CONF@|$resolv_conf|g" "$here/config/$1"
 }
 

@@ -7,8 +7,6 @@ package_files=(
     runc:/usr/sbin/runc
     containernetworking-plugins:/usr/lib/cni/bridge
     iptables:/usr/sbin/iptables
-    conntrack:/usr/sbin/conntrack
-    socat:/usr/bin/socat
     iproute2:/usr/bin/ip
     procps:/usr/sbin/sysctl
     openssl:/usr/bin/openssl

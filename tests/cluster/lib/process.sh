@@ -60,8 +60,8 @@ wait_for() {
 
 component_failed() {
     say "the end of $state/log/$1.log:"
-    tail -n 25 "$state/log/$1.log" >&2 || true
-    fail "$1 $2; the end of its log is above"
+    tail -n 25 "$state/log/$1.log" | cut -c 1-400 >&2 || true
+    fail "$1 $2; the end of its log is above. \"$0 up\" tries again, \"$0 down\" starts from nothing"
 }
 
 # A free port on loopback that no other call returns: below the ports that the kernel and NodePorts take.

@@ -54,12 +54,12 @@ pub(super) fn decode(header: &Header, clean: &[u8], limits: &Limits) -> Result<P
     Ok(Pixels { width, height, channels: 3, samples, icc: None })
 }
 
-/// Returns the bytes needed to decode: the pixels, and all coefficients unless one scan has all.
+/// Returns the bytes needed to decode: the pixels, and of a progressive frame all coefficients.
 fn memory(header: &Header) -> u64 {
     let frame = &header.frame;
     let pixels = u64::from(frame.width) * u64::from(frame.height);
     let output = pixels * if frame.components.len() == 4 { 7 } else { frame.components.len() as u64 };
-    if header.one_scan && !frame.progressive {
+    if !frame.progressive {
         return output;
     }
     let area = |part: &super::header::Component| u64::from(part.horizontal * part.vertical);

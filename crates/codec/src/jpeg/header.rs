@@ -27,6 +27,30 @@ pub(super) struct Frame {
     pub(super) components: Vec<Component>,
 }
 
+impl Frame {
+    /// Returns whether the decoder is known to read this kind of frame right. It fails, or silently
+    /// yields other pixels, where a sequential frame has several scans or where the first component
+    /// is not the finest.
+    fn is_common(&self, scans: u64) -> bool {
+        let (first, others) = match self.components.split_first() {
+            Some((first, others)) => (*first, others),
+            None => return false,
+        };
+        let coarser = |part: &Component| {
+            first.horizontal.is_multiple_of(part.horizontal) && first.vertical.is_multiple_of(part.vertical)
+        };
+        (self.progressive || scans == 1) && first.horizontal.is_power_of_two() && others.iter().all(coarser)
+    }
+}
+
+/// A file without its metadata.
+#[derive(Debug)]
+pub(super) struct Clean {
+    pub(super) bytes: Vec<u8>,
+    /// Whether its pixels can be had.
+    pub(super) decodable: bool,
+}
+
 /// How Adobe's segment says four or three components are coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transform {
@@ -45,8 +69,6 @@ pub(super) struct Header {
     pub(super) icc: Option<Vec<u8>>,
     /// What the Adobe segment says, if there is one.
     pub(super) adobe: Option<Transform>,
-    /// Whether the first scan holds all components, so that no coefficients need be kept.
-    pub(super) one_scan: bool,
     jfif: Option<[u8; 14]>,
     /// Quantization tables in zigzag order.
     tables: [Option<[u16; 64]>; 4],
@@ -60,7 +82,7 @@ impl Header {
         let mut tables = [None; 4];
         let mut profile = Vec::new();
         loop {
-            let Segment { marker, body, .. } = segments.next()?;
+            let Segment { marker, body } = segments.next()?;
             match marker {
                 DHT | 0xc8 | 0xcc => {}
                 0xc0..=0xcf if frame.is_some() => {
@@ -84,9 +106,8 @@ impl Header {
                 }
                 SOS => {
                     let frame = frame.ok_or_else(|| Error::corrupt("no frame header"))?;
-                    let one_scan = body.first().map(|&count| usize::from(count)) == Some(frame.components.len());
                     let icc = join_profile(profile, frame.components.len());
-                    return Ok(Self { frame, orientation, icc, adobe, one_scan, jfif, tables });
+                    return Ok(Self { frame, orientation, icc, adobe, jfif, tables });
                 }
                 EOI => return Err(Error::corrupt("there is no scan")),
                 _ => {}
@@ -102,33 +123,34 @@ impl Header {
     }
 
     /// Walks the scans to the end of the image and returns the file without its metadata.
-    pub(super) fn read_scans(&self, source: &[u8]) -> Result<Vec<u8>, Error> {
-        let mut clean = Vec::with_capacity(source.len());
-        self.write_metadata(&mut clean);
+    pub(super) fn read_scans(&self, source: &[u8]) -> Result<Clean, Error> {
+        let mut bytes = Vec::with_capacity(source.len());
+        self.write_metadata(&mut bytes);
         let mut segments = Segments::new(source);
         let mut seen = vec![false; self.frame.components.len()];
         let mut scans = 0;
         loop {
-            let segment = segments.next()?;
-            match segment.marker {
+            let Segment { marker, body } = segments.next()?;
+            match marker {
                 EOI => break,
                 SOS => {
                     scans += 1;
                     Limits::check_scans(scans)?;
-                    self.note_scan(segment.body, &mut seen)?;
+                    self.note_scan(body, &mut seen)?;
+                    push(&mut bytes, marker, &[body]);
+                    bytes.extend_from_slice(segments.entropy()?);
                 }
-                DQT | DHT | DRI | 0xc0..=0xc2 => {}
-                APP0..=0xef | 0xfe => continue,
+                0xc0..=0xc2 if scans > 0 => return Err(Error::corrupt("there are two frame headers")),
+                DQT | DHT | DRI | 0xc0..=0xc2 => push(&mut bytes, marker, &[body]),
+                APP0..=0xef | 0xfe => {}
                 other => return Err(Error::corrupt(format!("unexpected marker 0xff{other:02x}"))),
             }
-            push(&mut clean, segment.marker, &[segment.body]);
-            clean.extend_from_slice(segment.entropy);
         }
         if seen.contains(&false) {
             return Err(Error::truncated("a colour component has no scan"));
         }
-        clean.extend([0xff, EOI]);
-        Ok(clean)
+        bytes.extend([0xff, EOI]);
+        Ok(Clean { bytes, decodable: self.frame.is_common(scans) })
     }
 
     /// Marks the components whose first coefficients the scan with header `body` holds.

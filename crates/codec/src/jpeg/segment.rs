@@ -22,8 +22,6 @@ pub(super) struct Segment<'a> {
     pub(super) marker: u8,
     /// What follows the length field; empty for the end-of-image marker.
     pub(super) body: &'a [u8],
-    /// The entropy-coded data behind a start of scan, restart markers included; else empty.
-    pub(super) entropy: &'a [u8],
 }
 
 /// Reads segments off a file whose start-of-image marker has been checked.
@@ -40,7 +38,6 @@ impl<'a> Segments<'a> {
     /// Returns the next segment. The end of the file before the end-of-image marker is an error;
     /// stray bytes between segments are skipped, as every decoder does.
     pub(super) fn next(&mut self) -> Result<Segment<'a>, Error> {
-        let cut = || Error::truncated("the JPEG ends before its end-of-image marker");
         let marker = loop {
             let at = self.rest.iter().position(|&byte| byte == 0xff).ok_or_else(cut)?;
             self.rest = &self.rest[at + 1..];
@@ -52,7 +49,7 @@ impl<'a> Segments<'a> {
         };
         self.rest = &self.rest[1..];
         if marker == EOI {
-            return Ok(Segment { marker, body: &[], entropy: &[] });
+            return Ok(Segment { marker, body: &[] });
         }
         let length = self.rest.first_chunk().map(|length| u16::from_be_bytes(*length));
         let length = usize::from(length.ok_or_else(cut)?);
@@ -60,11 +57,20 @@ impl<'a> Segments<'a> {
             return Err(Error::corrupt(format!("segment 0xff{marker:02x} has length {length}")));
         }
         let (body, rest) = self.rest.split_at_checked(length).ok_or_else(cut)?;
-        let scan = if marker == SOS { scan_length(rest).ok_or_else(cut)? } else { 0 };
-        let (entropy, rest) = rest.split_at(scan);
         self.rest = rest;
-        Ok(Segment { marker, body: &body[2..], entropy })
+        Ok(Segment { marker, body: &body[2..] })
     }
+
+    /// Returns the entropy-coded data behind a start of scan, restart markers included.
+    pub(super) fn entropy(&mut self) -> Result<&'a [u8], Error> {
+        let (entropy, rest) = self.rest.split_at(scan_length(self.rest).ok_or_else(cut)?);
+        self.rest = rest;
+        Ok(entropy)
+    }
+}
+
+fn cut() -> Error {
+    Error::truncated("the JPEG ends before its end-of-image marker")
 }
 
 /// Returns the length of the entropy-coded data, which ends at the first marker that is neither

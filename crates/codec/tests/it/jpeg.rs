@@ -99,7 +99,11 @@ fn original_is_kept_where_compression_does_not_help() {
     ];
     for (quality, floored) in cases {
         let compressed = compress(&source, quality).expect("the source is sound");
-        assert_eq!((compressed.bytes, compressed.quality, compressed.quality_floor), (None, 40, floored), "{quality:?}");
+        assert_eq!(
+            (compressed.bytes, compressed.quality, compressed.quality_floor),
+            (None, 40, floored),
+            "{quality:?}"
+        );
     }
 }
 
@@ -116,11 +120,10 @@ fn second_run_at_the_same_quality_changes_nothing() {
 
 #[test]
 fn every_sampling_and_size_is_decoded_right() {
-    use SamplingFactor::{R_4_1_0, R_4_1_1, R_4_2_0, R_4_2_2, R_4_4_0, R_4_4_4};
-    for sampling in [R_4_4_4, R_4_4_0, R_4_2_2, R_4_2_0, R_4_1_1, R_4_1_0] {
+    use SamplingFactor::{R_4_1_0, R_4_1_1, R_4_2_0, R_4_2_1, R_4_2_2, R_4_4_0, R_4_4_1, R_4_4_4};
+    for sampling in [R_4_4_4, R_4_4_0, R_4_4_1, R_4_2_2, R_4_2_0, R_4_2_1, R_4_1_1, R_4_1_0] {
         for (width, height) in [(1, 1), (7, 90), (8, 8), (16, 17), (33, 7), (67, 45), (300, 2), (2, 300)] {
             for progressive in [false, true] {
-                // Optimized tables once: those of the standard make a larger source than the result.
                 let source = jpeg(&scene(width, height), 97, |encoder| {
                     encoder.set_sampling_factor(sampling);
                     encoder.set_progressive(progressive);
@@ -130,6 +133,9 @@ fn every_sampling_and_size_is_decoded_right() {
                 let case = format!("{sampling:?}, {width} x {height}, progressive: {progressive}");
                 let compressed = compress(&source, Quality::Absolute(93)).expect(&case);
                 assert_eq!((compressed.width, compressed.height), (width, height), "{case}");
+                // The encoder writes these with a scan for each component, which stays as it is.
+                let apart = !progressive && matches!(sampling, R_4_4_1 | R_4_2_1 | R_4_1_1 | R_4_1_0);
+                assert!(compressed.quality == if apart { 97 } else { 93 } || width * height < 100, "{case}");
                 let result = decode_jpeg(&compressed.bytes.expect(&case));
                 let psnr = decode_jpeg(&source).psnr(&result);
                 assert!(psnr > 28.0, "{case}: {psnr:.2} dB");

@@ -94,8 +94,7 @@ fn photograph_taken_on_its_side_stands_upright() {
 /// Returns the picture as the EXIF standard says it is shown: where each stored pixel goes.
 fn shown(stored: &Picture, orientation: u8) -> Picture {
     let (right, bottom) = (stored.width - 1, stored.height - 1);
-    let (width, height) =
-        if orientation >= 5 { (stored.height, stored.width) } else { (stored.width, stored.height) };
+    let (width, height) = if orientation >= 5 { (stored.height, stored.width) } else { (stored.width, stored.height) };
     let mut samples = vec![0; stored.samples.len()];
     for y in 0..=bottom {
         for x in 0..=right {

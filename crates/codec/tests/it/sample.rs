@@ -20,7 +20,8 @@ pub(crate) struct Picture {
 
 impl Picture {
     pub(crate) fn new(width: u32, height: u32, pixel: impl Fn(u32, u32) -> Vec<u8>) -> Self {
-        let samples: Vec<u8> = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(|(x, y)| pixel(x, y)).collect();
+        let samples: Vec<u8> =
+            (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(|(x, y)| pixel(x, y)).collect();
         let channels = samples.len() / (width * height) as usize;
         Self { width, height, channels, samples }
     }
@@ -152,6 +153,9 @@ pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
+/// Name and content of a PNG's chunk.
+pub(crate) type Chunk<'a> = (&'a [u8; 4], &'a [u8]);
+
 /// Header fields of a PNG, and what goes between header and pixels.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PngHeader<'a> {
@@ -161,7 +165,7 @@ pub(crate) struct PngHeader<'a> {
     /// 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGBA.
     pub(crate) color: u8,
     pub(crate) interlaced: bool,
-    pub(crate) chunks: &'a [(&'a [u8; 4], &'a [u8])],
+    pub(crate) chunks: &'a [Chunk<'a>],
 }
 
 /// Writes a PNG around `rows`, each with its filter byte in front.
@@ -169,13 +173,13 @@ pub(crate) fn png_of(header: &PngHeader<'_>, rows: &[u8]) -> Vec<u8> {
     let mut fields = [header.width.to_be_bytes(), header.height.to_be_bytes()].concat();
     fields.extend([header.depth, header.color, 0, 0, u8::from(header.interlaced)]);
     let pixels = fdeflate::compress_to_vec(rows);
-    let mut chunks: Vec<(&[u8; 4], &[u8])> = vec![(b"IHDR", &fields)];
+    let mut chunks: Vec<Chunk<'_>> = vec![(b"IHDR", &fields)];
     chunks.extend(header.chunks);
     chunks.extend([(b"IDAT", pixels.as_slice()), (b"IEND", &[])]);
     write_chunks(&chunks)
 }
 
-pub(crate) fn write_chunks(chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+pub(crate) fn write_chunks(chunks: &[Chunk<'_>]) -> Vec<u8> {
     let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
     for (name, content) in chunks {
         bytes.extend((content.len() as u32).to_be_bytes());
@@ -188,7 +192,7 @@ pub(crate) fn write_chunks(chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
 }
 
 /// Writes a picture as PNG with extra chunks.
-pub(crate) fn png(picture: &Picture, chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+pub(crate) fn png(picture: &Picture, chunks: &[Chunk<'_>]) -> Vec<u8> {
     let color = [0, 4, 2, 6][picture.channels - 1];
     let (width, height) = (picture.width, picture.height);
     let header = PngHeader { width, height, depth: 8, color, interlaced: false, chunks };

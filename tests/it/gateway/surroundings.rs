@@ -1,0 +1,109 @@
+//! What stands around a gateway: others than the harness', and what uploads leave there.
+
+use axum::Router;
+use axum::http::Request;
+use imagebatch::gateway;
+use imagebatch::gateway::state::{AppState, Settings};
+use imagebatch::manifest::source::Limits;
+use imagebatch::storage::StorageArgs;
+use kube::api::ListParams;
+use mongodb::bson::{Document, doc};
+use object_store::aws::{AwsAuthorizer, AwsCredential};
+use object_store::client::HttpRequestBody;
+
+use crate::harness::{Harness, PATIENCE, Running};
+
+impl Harness {
+    /// Returns the settings of the harness' own gateway.
+    pub(super) fn settings(&self) -> Settings {
+        self.settings_within(1 << 20)
+    }
+
+    /// Returns the same settings with another limit of bytes.
+    pub(super) fn settings_within(&self, max_bytes: u64) -> Settings {
+        Settings {
+            namespace: self.namespace.clone(),
+            namespaces: vec![self.namespace.clone()],
+            limits: Limits { max_rows: 5_000, max_bytes, ..Limits::default() },
+            max_concurrent_uploads: 4,
+        }
+    }
+
+    /// Returns the state of a gateway with other settings.
+    pub(super) fn state(&self, settings: Settings) -> AppState {
+        AppState::new(settings, self.storage.clone(), self.records.clone(), self.client.clone())
+    }
+
+    /// Returns where storage is, to be changed for one that is not there.
+    pub(super) fn storage_args(&self) -> StorageArgs {
+        let value = |name: &str| self.environment()[name].clone();
+        let url = |name: &str| value(name).parse().expect("a URL");
+        StorageArgs {
+            storage_bucket: value("IMAGEBATCH_STORAGE_BUCKET"),
+            storage_prefix: value("IMAGEBATCH_STORAGE_PREFIX"),
+            s3_endpoint: url("IMAGEBATCH_S3_ENDPOINT"),
+            s3_region: "us-east-1".to_owned(),
+            s3_access_key_id: value("IMAGEBATCH_S3_ACCESS_KEY_ID"),
+            s3_secret_access_key: value("IMAGEBATCH_S3_SECRET_ACCESS_KEY").into(),
+            public_base_url: url("IMAGEBATCH_PUBLIC_BASE_URL"),
+        }
+    }
+
+    /// Asserts that there is no trace of an upload: no object, no part of one, no batch, no record.
+    pub(super) async fn assert_nothing_is_left(&self) {
+        assert_eq!(self.objects().await, [""; 0]);
+        assert_eq!(self.unfinished_objects().await, 0);
+        let batches = self.batches().list(&ListParams::default()).await.expect("the API server answers");
+        assert_eq!(batches.items.len(), 0, "{batches:?}");
+        assert_eq!(self.recorded_requests().await, 0);
+    }
+
+    /// Returns how many objects of the test are being written in parts.
+    pub(super) async fn unfinished_objects(&self) -> usize {
+        let value = |name: &str| self.environment()[name].as_str();
+        let (bucket, prefix) = (value("IMAGEBATCH_STORAGE_BUCKET"), value("IMAGEBATCH_STORAGE_PREFIX"));
+        let url = format!("{}/{bucket}?prefix={prefix}&uploads=", value("IMAGEBATCH_S3_ENDPOINT"));
+        let credential = AwsCredential {
+            key_id: value("IMAGEBATCH_S3_ACCESS_KEY_ID").to_owned(),
+            secret_key: value("IMAGEBATCH_S3_SECRET_ACCESS_KEY").to_owned(),
+            token: None,
+        };
+        let mut request = Request::get(&url).body(HttpRequestBody::empty()).expect("a request");
+        AwsAuthorizer::new(&credential, "s3", "us-east-1").try_authorize(&mut request, None).expect("a signature");
+        let request = reqwest::Client::new().get(&url).headers(request.headers().clone());
+        let response = request.send().await.expect("storage answers");
+        let (status, list) = (response.status(), response.text().await.expect("a list"));
+        assert_eq!(status, 200, "{list}");
+        assert!(list.contains("ListMultipartUploadsResult"), "{list}");
+        list.matches("<UploadId>").count()
+    }
+
+    /// Returns how many requests are recorded.
+    pub(super) async fn recorded_requests(&self) -> u64 {
+        let value = |name: &str| self.environment()[name].as_str();
+        let client = mongodb::Client::with_uri_str(value("IMAGEBATCH_MONGODB_URI")).await.expect("a MongoDB URI");
+        let database = client.database(value("IMAGEBATCH_MONGODB_DATABASE"));
+        database.collection::<Document>("requests").count_documents(doc! {}).await.expect("MongoDB answers")
+    }
+}
+
+/// Serves the API of a gateway in that state; returns its URL and a guard that ends it.
+pub(super) async fn serve(state: AppState) -> (String, Running) {
+    serve_router(gateway::router(state)).await
+}
+
+pub(super) async fn serve_router(router: Router) -> (String, Running) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    (url, Running(tokio::spawn(async move { axum::serve(listener, router).await.expect("the gateway serves") })))
+}
+
+/// Asks again until the condition is met.
+pub(super) async fn until(what: &str, met: impl AsyncFn() -> bool) {
+    let asked = async {
+        while !met().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("{what} within {PATIENCE:?}"));
+}
