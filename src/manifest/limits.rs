@@ -41,7 +41,7 @@ pub struct LimitArgs {
     #[arg(long, env = "IMAGEBATCH_MAX_URL_LENGTH", default_value_t = 2_048, value_parser = clap::value_parser!(u32).range(16..=65_536))]
     pub max_url_length: u32,
     /// Most bytes of a cell other than that of the image URLs.
-    #[arg(long, env = "IMAGEBATCH_MAX_CELL_BYTES", default_value_t = 128 * 1024, value_parser = clap::value_parser!(u32).range(64..=1 << 20))]
+    #[arg(long, env = "IMAGEBATCH_MAX_CELL_BYTES", default_value_t = 256 * 1024, value_parser = clap::value_parser!(u32).range(64..=1 << 20))]
     pub max_cell_bytes: u32,
     /// Most bytes of a row as it stands in the file.
     #[arg(long, env = "IMAGEBATCH_MAX_RECORD_BYTES", default_value_t = 256 * 1024, value_parser = clap::value_parser!(u32).range(1_024..=8 << 20))]
@@ -55,7 +55,7 @@ impl Default for LimitArgs {
             max_upload_bytes: 1 << 30,
             max_urls_per_row: 100,
             max_url_length: 2_048,
-            max_cell_bytes: 128 * 1024,
+            max_cell_bytes: 256 * 1024,
             max_record_bytes: 256 * 1024,
         }
     }

@@ -231,6 +231,8 @@ fn quoted_cell(bytes: &[u8], mut at: usize, ended: bool, record: &mut Record, li
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     type Read = (Vec<String>, u64, Option<(Flaw, usize)>);
@@ -302,5 +304,28 @@ mod tests {
         let mut reader = RecordReader::new(&mut rest, 100_000);
         assert_eq!(reader.read(&mut record).expect("a slice can be read"), Found::TooLarge);
         assert!(file.len() - rest.len() <= 600_000);
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_csv_crate_writes_is_read_as_it_reads_it(
+            records in prop::collection::vec(prop::collection::vec("[a,;\"\r\n ü'=]{0,6}", 2..5), 1..6),
+            always in any::<bool>(),
+            piece in 1_usize..20,
+        ) {
+            let style = if always { csv::QuoteStyle::Always } else { csv::QuoteStyle::Necessary };
+            let mut writer = csv::WriterBuilder::new().flexible(true).quote_style(style).from_writer(Vec::new());
+            for record in &records {
+                writer.write_record(record).expect("a Vec grows");
+            }
+            let file = writer.into_inner().expect("a Vec grows");
+            let found = read(&file, piece);
+            prop_assert!(found.iter().all(|(_, _, flaw)| flaw.is_none()));
+            let found: Vec<Vec<String>> = found.into_iter().map(|(cells, ..)| cells).collect();
+            let mut reader = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(&file[..]);
+            let theirs = reader.records().map(|it| it.expect("text").iter().map(str::to_owned).collect::<Vec<_>>());
+            prop_assert_eq!(&found, &theirs.collect::<Vec<_>>());
+            prop_assert_eq!(found, records);
+        }
     }
 }

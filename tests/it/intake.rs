@@ -46,8 +46,8 @@ async fn options_are_the_same_in_query_form_and_json() {
         write!(form, "--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
             .expect("a String grows");
     }
-    form +=
-        &format!("--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\r\n{CSV}\r\n--x--\r\n");
+    let file = "Content-Disposition: form-data; name=\"file\"; filename=\"a.csv\"";
+    write!(form, "--x\r\n{file}\r\n\r\n{CSV}\r\n--x--\r\n").expect("a String grows");
     let request = Client::new().post(format!("{url}/v1/batches"));
     let by_form = answer(request.header("content-type", "multipart/form-data; boundary=x").body(form)).await;
 

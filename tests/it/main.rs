@@ -5,6 +5,7 @@ mod harness;
 mod codes;
 mod compressor;
 mod controller;
+mod corpus;
 mod crd;
 mod gateway;
 mod intake;

@@ -151,6 +151,16 @@ fn limits_are_held_to_the_row_the_url_and_the_byte() {
 }
 
 #[test]
+fn large_cells_are_named_but_for_that_of_the_urls() {
+    let limits = Limits { max_cell_bytes: 20, ..Limits::default() };
+    let file =
+        format!("{HEADER}1,{},https://a/1.jpg\n2,{},https://a/1.jpg https://a/2.jpg\n", "n".repeat(21), "n".repeat(20));
+    let (summary, rows) = read_within(file.as_bytes(), &limits);
+    assert_eq!(codes(&summary), [(Code::CellTooLarge, Some(2))]);
+    assert_eq!(rows.len(), 1);
+}
+
+#[test]
 fn quote_that_is_never_closed_costs_bounded_memory() {
     struct Endless(u64);
     impl std::io::Read for Endless {
