@@ -183,20 +183,8 @@ impl<'a> Cells<'a> {
 /// Bytes that are looked at together, which the compiler does with vector instructions.
 const LANES: usize = 32;
 
-/// Returns whether a byte passes the test, which must be without branches. There is no early end: it
-/// would cost more than it saves where hardly any byte does. The letter `a` must not pass.
-pub(super) fn any_byte(bytes: &[u8], test: impl Fn(u8) -> bool) -> bool {
-    let mut found = [0; LANES];
-    let mut look = |chunk: &[u8; LANES]| {
-        found.iter_mut().zip(chunk).for_each(|(found, &byte)| *found |= u8::from(test(byte)));
-    };
-    let (chunks, rest) = bytes.as_chunks();
-    chunks.iter().for_each(&mut look);
-    look(&padded(rest));
-    found.iter().fold(0, |any, found| any | found) != 0
-}
-
-/// Returns whether a byte and the byte behind it pass the test, in the same way.
+/// Returns whether a byte and the byte behind it pass the test, which must be without branches. There is
+/// no early end: it would cost more than it saves where hardly any pair does. Letters must not pass.
 pub(super) fn any_pair(bytes: &[u8], test: impl Fn(u8, u8) -> bool) -> bool {
     let mut found = [0; LANES];
     let mut look = |chunk: &[u8; LANES], behind: &[u8; LANES]| {

@@ -289,7 +289,8 @@ impl<'a> Pass<'a> {
             let hint = "separate URLs by a comma, and begin each with http:// or https://";
             warn(Code::SpaceInUrl, "the URL contains spaces, which are sent as %20", hint);
         }
-        if self.urls.cells().iter().take(MAX_COMPARED).any(|it| it == url) {
+        let earlier = self.urls.cells();
+        if !earlier.is_empty() && earlier.iter().take(MAX_COMPARED).any(|it| it == url) {
             self.warn(line, column, Code::DuplicateUrl, || {
                 let message = "the row has the same URL twice".to_owned();
                 (Some(piece.to_owned()), message, "name each image once")

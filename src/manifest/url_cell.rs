@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use memchr::memchr_iter;
 use url::Url;
 
-use super::cells::{any_byte, any_pair};
+use super::cells::any_pair;
 
 /// Why a piece of a cell is not an image URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -177,9 +177,10 @@ fn is_plain_host(host: &[u8]) -> bool {
 #[must_use]
 #[expect(clippy::needless_bitwise_bool, reason = "branches would keep the loop from becoming vector instructions")]
 pub fn is_plain(text: &str) -> bool {
-    let bytes = text.as_bytes();
     let may_be_dot = |byte, next| (byte == b'/') & ((next == b'.') | (next == b'%'));
-    !any_byte(bytes, |byte| !is_byte_plain(byte)) && !any_pair(bytes, may_be_dot)
+    let bytes = text.as_bytes();
+    bytes.last().is_none_or(|&last| is_byte_plain(last))
+        && !any_pair(bytes, |byte, next| !is_byte_plain(byte) | may_be_dot(byte, next))
 }
 
 /// What is visible in ASCII but ``!"#'<>@[\]^`{|}~``.
