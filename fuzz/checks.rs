@@ -11,7 +11,7 @@ use imagebatch::manifest::source::{Limits, Rules, read_csv};
 use imagebatch::manifest::url_cell;
 
 /// Every file is rows, or has a problem with a place inside of the file; a skipped row is handed on.
-pub fn csv_parse(bytes: &[u8]) {
+pub(crate) fn csv_parse(bytes: &[u8]) {
     let line_ends = bytes.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count() as u64;
     for on_invalid_row in [OnInvalidRow::Reject, OnInvalidRow::Skip] {
         let validation = Validation { on_invalid_row, ..Validation::default() };
@@ -45,7 +45,7 @@ fn serde_json_row(json: &[u8]) -> Row {
 }
 
 /// Nothing but separators is lost by splitting, and a normalized URL is normal.
-pub fn url_cell(bytes: &[u8]) {
+pub(crate) fn url_cell(bytes: &[u8]) {
     let Ok(cell) = std::str::from_utf8(bytes) else { return };
     let kept = |text: &str| text.chars().filter(|it| !",;| \t\r\n".contains(*it)).collect::<String>();
     let pieces: Vec<&str> = url_cell::split(cell).collect();
@@ -60,7 +60,7 @@ pub fn url_cell(bytes: &[u8]) {
 }
 
 /// What is exported is read as it was, and no cell of it is a formula.
-pub fn csv_export(bytes: &[u8]) {
+pub(crate) fn csv_export(bytes: &[u8]) {
     // A NUL near the start of a file is what tells binary data.
     let text = String::from_utf8_lossy(bytes).replace('\0', "");
     let cells: Vec<&str> = text.split('\u{1}').collect();
