@@ -213,7 +213,7 @@ fn ingest(upload: &Upload, figures: &mut Figures) -> Result<()> {
         let mut peak = 0;
         while process.child.try_wait()?.is_none() {
             peak = process.memory("VmHWM").unwrap_or(peak);
-            runtime.block_on(tokio::time::sleep(Duration::from_millis(20)));
+            runtime.block_on(async { tokio::time::sleep(Duration::from_millis(20)).await });
         }
         ensure!(process.child.wait()?.success(), "{stage} failed");
         figures.print(&json!({
