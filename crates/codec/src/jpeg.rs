@@ -7,9 +7,15 @@ mod decode;
 mod encode;
 mod header;
 mod segment;
+mod transcode;
 
 use crate::{Compressed, Error, Format, Limits, Options, quality, sniff};
 use header::Header;
+
+pub fn transcode_only(source: &[u8], quality: u8, small: bool, limits: &Limits) -> Result<Vec<u8>, Error> {
+    let header = Header::read(source)?;
+    transcode::transcode(&header, source, quality, limits)
+}
 
 /// Compresses a JPEG; `source` begins with its magic bytes.
 pub(crate) fn compress(source: &[u8], options: Options, limits: &Limits) -> Result<Compressed, Error> {

@@ -36,7 +36,11 @@ mod sniff;
 
 use std::fmt;
 
-pub use crate::{error::Error, jpeg::jpeg_quality, limits::Limits};
+pub use crate::{
+    error::Error,
+    jpeg::{jpeg_quality, transcode_only},
+    limits::Limits,
+};
 
 /// A format that is read and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -13,6 +13,28 @@ const LUMINANCE: [u16; 64] = [
     121, 112, 100, 120, 92, 101, 103, 99,
 ];
 
+/// Chrominance table of ITU-T T.81 Annex K.2, in zigzag order.
+const CHROMINANCE: [u16; 64] = [
+    17, 18, 18, 24, 21, 24, 47, 26, 26, 47, 99, 66, 56, 66, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99,
+];
+
+/// Returns the table libjpeg uses for `quality`, in zigzag order.
+pub(crate) fn table(quality: u8, chroma: bool) -> [u16; 64] {
+    let base = if chroma { CHROMINANCE } else { LUMINANCE };
+    let scale = scale(quality);
+    base.map(|step| ((u32::from(step) * scale + 50) / 100).clamp(1, 255) as u16)
+}
+
+/// Returns the factor of the tables, in per cent.
+fn scale(quality: u8) -> u32 {
+    match u32::from(quality.clamp(1, 100)) {
+        low @ ..50 => 5000 / low,
+        high => 200 - 2 * high,
+    }
+}
+
 /// What the result shall be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -57,10 +79,7 @@ pub(crate) fn estimate(table: &[u16; 64]) -> u8 {
 
 /// Sum of the squared logarithms of the ratios of `table` to the standard table of `quality`.
 fn distance(table: &[u16; 64], quality: u8, limit: u32) -> f64 {
-    let scale = match u32::from(quality) {
-        low @ ..50 => 5000 / low,
-        high => 200 - 2 * high,
-    };
+    let scale = scale(quality);
     let ratios = table.iter().zip(&LUMINANCE).map(|(&step, &base)| {
         let expected = ((u32::from(base) * scale + 50) / 100).clamp(1, limit);
         (f64::from(step.max(1)) / f64::from(expected)).ln()

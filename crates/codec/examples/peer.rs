@@ -1,0 +1,80 @@
+//! The codec as the benchmark sees it: a process that answers requests on its standard input.
+//!
+//! ```text
+//! encode <effort> <quality> <repetitions> <input> <output>   -> <CPU nanoseconds> <bytes>
+//! score <original> <image>...                                -> <SSIMULACRA2> <PSNR> for each image
+//! ```
+//!
+//! Words are separated by tabs. Start-up and files are outside what is measured.
+#![allow(clippy::print_stdout)]
+
+use std::{error::Error, fs, hint::black_box, io::stdin};
+
+use fast_ssim2::{PixelDescriptor, PixelSlice, Ssimulacra2Reference};
+use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
+use zune_jpeg::JpegDecoder;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for line in stdin().lines() {
+        let line = line?;
+        let words: Vec<_> = line.split('\t').collect();
+        match words.as_slice() {
+            ["encode", effort, quality, repetitions, input, output] => {
+                println!("{}", encode(effort, quality.parse()?, repetitions.parse()?, input, output)?);
+            }
+            ["score", original, images @ ..] => println!("{}", score(original, images)?),
+            _ => return Err(format!("unknown request: {line}").into()),
+        }
+    }
+    Ok(())
+}
+
+fn encode(effort: &str, quality: u8, repetitions: u32, input: &str, output: &str) -> Result<String, Box<dyn Error>> {
+    let source = fs::read(input)?;
+    let limits = codec::Limits::default();
+    let start = cpu_time()?;
+    let mut bytes = Vec::new();
+    for _ in 0..repetitions {
+        bytes = codec::transcode_only(black_box(&source), quality, effort == "small", &limits)?;
+    }
+    let spent = cpu_time()? - start;
+    fs::write(output, &bytes)?;
+    Ok(format!("{}\t{}", spent / u64::from(repetitions), bytes.len()))
+}
+
+/// Returns the nanoseconds this process's only thread has run.
+fn cpu_time() -> Result<u64, Box<dyn Error>> {
+    let statistics = fs::read_to_string("/proc/thread-self/schedstat")?;
+    Ok(statistics.split(' ').next().ok_or("schedstat is empty")?.parse()?)
+}
+
+fn score(original: &str, images: &[&str]) -> Result<String, Box<dyn Error>> {
+    let (width, height, reference) = decode(original)?;
+    let stride = width as usize * 3;
+    let compare =
+        Ssimulacra2Reference::new(&PixelSlice::new(&reference, width, height, stride, PixelDescriptor::RGB8_SRGB)?)?;
+    let mut answers = Vec::new();
+    for image in images {
+        let (image_width, image_height, pixels) = decode(image)?;
+        if (image_width, image_height) != (width, height) {
+            return Err(format!("{image} is {image_width} x {image_height}, {original} is {width} x {height}").into());
+        }
+        let slice = PixelSlice::new(&pixels, width, height, stride, PixelDescriptor::RGB8_SRGB)?;
+        answers.push(format!("{}\t{}", compare.compare(&slice)?, psnr(&reference, &pixels)));
+    }
+    Ok(answers.join("\t"))
+}
+
+fn decode(path: &str) -> Result<(u32, u32, Vec<u8>), Box<dyn Error>> {
+    let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(fs::read(path)?), options);
+    let pixels = decoder.decode().map_err(|error| format!("{path}: {error}"))?;
+    let (width, height) = decoder.dimensions().ok_or("no size")?;
+    Ok((width as u32, height as u32, pixels))
+}
+
+fn psnr(left: &[u8], right: &[u8]) -> f64 {
+    let sum: u64 = left.iter().zip(right).map(|(l, r)| u64::from(l.abs_diff(*r)).pow(2)).sum();
+    let mean = sum as f64 / left.len() as f64;
+    10.0 * (255.0 * 255.0 / mean.max(1e-9)).log10()
+}

@@ -1,0 +1,162 @@
+//! The blocks of one row of result MCUs, component by component, as the coders read them.
+
+use super::{
+    block::{Block, rescale},
+    layout::{Layout, Plane, Shrink},
+    shrink::Shrinker,
+    step::{Scale, Steps},
+    zigzag::ZIGZAG,
+};
+
+/// One component's part of a row of MCUs.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) plane: Plane,
+    /// AC coefficients in new steps with a fraction; only those in the mask are meaningful.
+    pub(super) blocks: Vec<Block>,
+    pub(super) masks: Vec<u64>,
+    /// Quantized DC coefficients.
+    pub(super) dc: Vec<i16>,
+}
+
+impl Lane {
+    fn new(plane: Plane) -> Self {
+        let length = plane.padded_columns * plane.vertical;
+        Self { plane, blocks: vec![[0; 64]; length], masks: vec![0; length], dc: vec![0; length] }
+    }
+
+    /// Fills up the row: blocks that show nothing repeat the DC coefficient before them.
+    fn pad(&mut self, row: usize) {
+        let Plane { vertical, columns, rows, padded_columns, .. } = self.plane;
+        for y in 0..vertical {
+            let from = if row * vertical + y < rows { columns } else { 0 };
+            for x in from..padded_columns {
+                let at = y * padded_columns + x;
+                // A row below the picture continues the one above it.
+                let before = if x > 0 { at - 1 } else { at.saturating_sub(padded_columns) };
+                self.dc[at] = self.dc[before];
+                self.masks[at] = 0;
+            }
+        }
+    }
+}
+
+/// Chroma blocks that wait for being shrunk: whole coefficients in old steps, in natural order.
+#[derive(Debug)]
+struct Raw {
+    plane: Plane,
+    /// Rows of blocks that make one row of the result's.
+    rows: usize,
+    blocks: Vec<Block>,
+}
+
+/// Takes the source's blocks one MCU row after the other, and gives rows of the result.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    pub(super) lanes: Vec<Lane>,
+    scales: Vec<Scale>,
+    raw: Vec<Option<Raw>>,
+    shrinkers: Vec<Option<Shrinker>>,
+    source: Layout,
+    shrink: Option<Shrink>,
+}
+
+impl Lanes {
+    pub(super) fn new(
+        source: &Layout,
+        result: &Layout,
+        shrink: Option<Shrink>,
+        steps: &[Steps],
+        least: [i16; 64],
+    ) -> Self {
+        let raw = |(index, plane): (usize, &Plane)| {
+            let shrink = shrink.filter(|_| index > 0)?;
+            let rows = if shrink.down { 2 } else { 1 };
+            Some(Raw { plane: *plane, rows, blocks: vec![[0; 64]; plane.padded_columns * rows] })
+        };
+        let shrinker = |(index, steps): (usize, &Steps)| {
+            let shrink = shrink.filter(|_| index > 0)?;
+            Some(Shrinker::new(steps, shrink, &least))
+        };
+        Self {
+            lanes: result.planes.iter().copied().map(Lane::new).collect(),
+            scales: steps.iter().map(|steps| Scale::new(steps, least)).collect(),
+            raw: source.planes.iter().enumerate().map(raw).collect(),
+            shrinkers: steps.iter().enumerate().map(shrinker).collect(),
+            source: source.clone(),
+            shrink,
+        }
+    }
+
+    /// Whether the blocks of `component` are wanted in natural order.
+    #[inline(always)]
+    pub(super) fn wants_natural(&self, component: usize) -> bool {
+        self.raw[component].is_some()
+    }
+
+    /// MCU rows of the source in one of the result.
+    pub(super) fn merged(&self) -> usize {
+        self.shrink.map_or(1, |shrink| shrink.merged)
+    }
+
+    /// Takes a block in zigzag order of MCU row `row`, at column `x` and row `y` of that row.
+    #[inline(always)]
+    pub(super) fn put(&mut self, component: usize, row: usize, x: usize, y: usize, block: &Block, dc: i32) {
+        let plane = &self.source.planes[component];
+        if x >= plane.columns || row * plane.vertical + y >= plane.rows {
+            return;
+        }
+        let y = (row % self.merged()) * plane.vertical + y;
+        let lane = &mut self.lanes[component];
+        let at = y * lane.plane.padded_columns + x;
+        let scale = &self.scales[component];
+        lane.masks[at] = rescale(block, scale, &mut lane.blocks[at]);
+        lane.dc[at] = scale.dc(dc);
+    }
+
+    /// Takes a block in natural order.
+    #[inline(always)]
+    pub(super) fn put_natural(&mut self, component: usize, row: usize, x: usize, y: usize, block: &Block, dc: i32) {
+        let merged = self.merged();
+        let Some(raw) = &mut self.raw[component] else { return };
+        let y = (row % merged) * raw.plane.vertical + y;
+        let block_to = &mut raw.blocks[y * raw.plane.padded_columns + x];
+        *block_to = *block;
+        block_to[0] = dc.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+    }
+
+    /// Takes a block in zigzag order whichever order is wanted.
+    #[inline(always)]
+    pub(super) fn put_any(&mut self, component: usize, row: usize, x: usize, y: usize, block: &Block) {
+        let dc = i32::from(block[0]);
+        if !self.wants_natural(component) {
+            return self.put(component, row, x, y, block, dc);
+        }
+        let mut natural = [0; 64];
+        for (value, at) in block.iter().zip(ZIGZAG) {
+            natural[usize::from(at)] = *value;
+        }
+        self.put_natural(component, row, x, y, &natural, dc);
+    }
+
+    /// Completes the result's MCU row `row`, once all of its blocks have been put.
+    #[inline(always)]
+    pub(super) fn complete(&mut self, row: usize) {
+        for ((lane, raw), shrinker) in self.lanes.iter_mut().zip(&self.raw).zip(&self.shrinkers) {
+            if let (Some(raw), Some(shrinker)) = (raw, shrinker) {
+                // Rows of the source that show something of the picture.
+                let rows = (raw.plane.rows - row * raw.rows).min(raw.rows);
+                for x in 0..lane.plane.columns {
+                    lane.masks[x] = shrinker.shrink(
+                        &raw.blocks,
+                        (raw.plane.padded_columns, raw.plane.columns, rows),
+                        x,
+                        &mut lane.blocks[x],
+                        &mut lane.dc[x],
+                    );
+                }
+            }
+            lane.pad(row);
+        }
+    }
+}

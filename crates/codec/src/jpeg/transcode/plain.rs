@@ -1,0 +1,70 @@
+//! Codes rows of blocks as one sequential scan.
+
+use super::{
+    lane::Lane,
+    layout::Layout,
+    step::{FRACTION, HALF},
+    tokens::{Tokens, value_bits},
+};
+
+/// A sequential scan that is being put together.
+#[derive(Debug)]
+pub(super) struct Plain {
+    pub(super) tokens: Tokens,
+    before: Vec<i32>,
+}
+
+impl Plain {
+    pub(super) fn new(components: usize) -> Self {
+        Self { tokens: Tokens::new(), before: vec![0; components] }
+    }
+
+    /// Takes one row of MCUs.
+    #[inline(always)]
+    pub(super) fn row(&mut self, layout: &Layout, lanes: &[Lane]) {
+        for column in 0..layout.mcu_columns {
+            for (component, lane) in lanes.iter().enumerate() {
+                let plane = &lane.plane;
+                let table = 2 * component.min(1);
+                for y in 0..plane.vertical {
+                    for x in 0..plane.horizontal {
+                        let at = y * plane.padded_columns + column * plane.horizontal + x;
+                        let dc = i32::from(lane.dc[at]);
+                        self.tokens.push_difference(table, dc - self.before[component]);
+                        self.before[component] = dc;
+                        self.coefficients(table + 1, lane.masks[at], &lane.blocks[at]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn coefficients(&mut self, table: usize, mask: u64, block: &[i16; 64]) {
+        let (mut rest, mut last) = (mask, 0);
+        while rest != 0 {
+            let at = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            let mut run = at - last - 1;
+            last = at;
+            while run >= 16 {
+                self.tokens.push(table, 0xf0, 0, 0);
+                run -= 16;
+            }
+            let value = rounded(block[at % 64]);
+            let size = 32 - value.unsigned_abs().leading_zeros();
+            self.tokens.push(table, run << 4 | size as usize, size, value_bits(value, size));
+        }
+        if last != 63 {
+            self.tokens.push(table, 0, 0, 0);
+        }
+    }
+}
+
+/// Rounds a coefficient to whole steps, half of one towards zero: it costs less and is as near.
+#[inline(always)]
+pub(super) fn rounded(scaled: i16) -> i32 {
+    let scaled = i32::from(scaled);
+    let size = (scaled.abs() + HALF - 1) >> FRACTION;
+    if scaled < 0 { -size } else { size }
+}

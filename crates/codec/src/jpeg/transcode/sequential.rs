@@ -1,0 +1,223 @@
+//! Decodes sequential scans: the one scan of most files row by row, others into a store.
+
+use super::{
+    bits::{Bits, Window},
+    block::Block,
+    huffman::{AcTable, DcTable, END},
+    lane::Lanes,
+    layout::Layout,
+    scan::{Scan, Walk},
+    step::LARGEST,
+    store::Store,
+    zigzag::ZIGZAG_LONG,
+};
+use crate::Error;
+
+/// The block being decoded, with room for what broken input reaches.
+type Room = [i16; 256];
+
+/// The place of one block in an MCU, and how it is coded.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Index of the part in the scan.
+    part: usize,
+    component: usize,
+    /// Blocks of the component in a row of the MCU, and this one's place.
+    horizontal: usize,
+    x: usize,
+    y: usize,
+}
+
+/// A sequential scan that is being decoded.
+#[derive(Debug)]
+pub(super) struct Sequential<'a> {
+    window: Window<'a>,
+    places: Vec<Place>,
+    tables: Vec<(DcTable, AcTable)>,
+    /// DC coefficients of the blocks before, by part.
+    before: Vec<i32>,
+    restart: usize,
+    /// MCUs up to the next restart marker, and how many there have been.
+    left: usize,
+    restarts: usize,
+    room: Box<Room>,
+}
+
+impl<'a> Sequential<'a> {
+    pub(super) fn new(walk: &Walk<'a>, scan: &Scan, layout: &Layout) -> Result<Self, Error> {
+        let mut places = Vec::new();
+        let mut tables = Vec::new();
+        for (index, part) in scan.parts.iter().enumerate() {
+            tables.push((walk.dc_table(part)?, walk.ac_table(part)?));
+            let plane = layout.planes[part.component];
+            let single = scan.parts.len() == 1;
+            let (horizontal, vertical) = if single { (1, 1) } else { (plane.horizontal, plane.vertical) };
+            for y in 0..vertical {
+                for x in 0..horizontal {
+                    places.push(Place { part: index, component: part.component, horizontal, x, y });
+                }
+            }
+        }
+        if places.len() > 10 {
+            return Err(Error::corrupt("more than ten blocks in a unit"));
+        }
+        Ok(Self {
+            window: Window::new(walk.entropy()),
+            places,
+            tables,
+            before: vec![0; scan.parts.len()],
+            restart: walk.restart,
+            left: walk.restart,
+            restarts: 0,
+            room: Box::new([0; 256]),
+        })
+    }
+
+    /// Decodes MCU row `row` of a scan with all components into `lanes`.
+    #[inline(always)]
+    pub(super) fn row(&mut self, row: usize, columns: usize, lanes: &mut Lanes) -> Result<(), Error> {
+        for column in 0..columns {
+            self.begin_unit()?;
+            for place in &self.places {
+                let (dc_table, ac_table) = &self.tables[place.part];
+                let before = &mut self.before[place.part];
+                let x = column * place.horizontal + place.x;
+                let mut bits = self.window.bits;
+                let room = &mut *self.room;
+                if lanes.wants_natural(place.component) {
+                    *before = decode::<true>(&mut bits, self.window.bytes(), dc_table, ac_table, *before, room)?;
+                    lanes.put_natural(place.component, row, x, place.y, head(room), *before);
+                } else {
+                    *before = decode::<false>(&mut bits, self.window.bytes(), dc_table, ac_table, *before, room)?;
+                    lanes.put(place.component, row, x, place.y, head(room), *before);
+                }
+                self.window.bits = bits;
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes the whole scan into `store`.
+    #[inline(always)]
+    pub(super) fn all(&mut self, layout: &Layout, store: &mut Store) -> Result<(), Error> {
+        let (columns, rows) = match self.places.as_slice() {
+            [only] if self.tables.len() == 1 => {
+                let plane = layout.planes[only.component];
+                (plane.columns, plane.rows)
+            }
+            _ => (layout.mcu_columns, layout.mcu_rows),
+        };
+        for row in 0..rows {
+            for column in 0..columns {
+                self.begin_unit()?;
+                for place in &self.places {
+                    let (dc_table, ac_table) = &self.tables[place.part];
+                    let before = &mut self.before[place.part];
+                    let vertical = if self.tables.len() == 1 { 1 } else { layout.planes[place.component].vertical };
+                    let (x, y) = (column * place.horizontal + place.x, row * vertical + place.y);
+                    let mut bits = self.window.bits;
+                    let room = &mut *self.room;
+                    *before = decode::<false>(&mut bits, self.window.bytes(), dc_table, ac_table, *before, room)?;
+                    let block = store.block(place.component, x, y);
+                    *block = *head(room);
+                    block[0] = *before as i16;
+                    self.window.bits = bits;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn begin_unit(&mut self) -> Result<(), Error> {
+        if self.restart != 0 {
+            if self.left == 0 {
+                self.window.restart((self.restarts % 8) as u8)?;
+                self.restarts += 1;
+                self.left = self.restart;
+                self.before.fill(0);
+            }
+            self.left -= 1;
+        }
+        self.window.check()
+    }
+
+    /// Ends the scan and returns how long its data are.
+    pub(super) fn finish(&mut self) -> Result<usize, Error> {
+        self.window.finish()
+    }
+}
+
+#[inline(always)]
+fn head(room: &Room) -> &Block {
+    // A part of constant size, found at compile time.
+    room.first_chunk().unwrap_or(&[0; 64])
+}
+
+/// Decodes one block into the head of `room`, without its DC coefficient, which it returns.
+#[inline(always)]
+fn decode<const NATURAL: bool>(
+    bits: &mut Bits,
+    window: &[u8],
+    dc_table: &DcTable,
+    ac_table: &AcTable,
+    before: i32,
+    room: &mut Room,
+) -> Result<i32, Error> {
+    room[..64].fill(0);
+    bits.refill(window);
+    // In a whole file the sum stays within 16 bits; in a broken one it must not leave 32.
+    let dc = before.wrapping_add(dc_table.difference(bits)?).clamp(i32::from(i16::MIN), i32::from(i16::MAX));
+    let mut at = 0;
+    loop {
+        bits.refill(window);
+        // Two look-ups of eleven bits, or one and a long code with its value, fit one refill.
+        if step::<NATURAL>(bits, ac_table, &mut at, room)? || step::<NATURAL>(bits, ac_table, &mut at, room)? {
+            break;
+        }
+    }
+    if (64..END).contains(&at) {
+        return Err(Error::corrupt("a run leads out of its block"));
+    }
+    Ok(dc)
+}
+
+/// Decodes one code or two, and returns whether the block is complete.
+#[inline(always)]
+fn step<const NATURAL: bool>(bits: &mut Bits, table: &AcTable, at: &mut usize, room: &mut Room) -> Result<bool, Error> {
+    let entry = table.entry(bits);
+    let first = *at + (entry >> 4 & 31) as usize;
+    // A block that ends at its last coefficient has no end of block: what follows is another's.
+    if entry & 15 == 0 || first >= 63 {
+        let (run, value) = long(bits, table)?;
+        *at += run;
+        room[place::<NATURAL>(*at)] = value;
+        return Ok(*at >= 63);
+    }
+    bits.skip(entry & 15);
+    room[place::<NATURAL>(first)] = i16::from((entry >> 16) as i8);
+    *at = first + (entry >> 9 & 127) as usize;
+    room[place::<NATURAL>(*at)] = i16::from((entry >> 24) as i8);
+    Ok(*at >= 63)
+}
+
+#[inline(always)]
+fn place<const NATURAL: bool>(at: usize) -> usize {
+    let at = at % 256;
+    if NATURAL { usize::from(ZIGZAG_LONG[at]) } else { at }
+}
+
+/// Decodes a code too long for the table; returns run and value.
+#[inline(never)]
+fn long(bits: &mut Bits, table: &AcTable) -> Result<(usize, i16), Error> {
+    let symbol = table.code.symbol(bits)?;
+    let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+    match (run, size) {
+        (0, 0) => Ok((END, 0)),
+        (1..15, 0) => Err(Error::corrupt("a code that sequential scans do not have")),
+        (_, 0..=10) => Ok((run + 1, bits.value(size) as i16)),
+        // No 8-bit picture has them; some encoders clip late and write one bit too many.
+        (_, 11) => Ok((run + 1, (bits.value(size) as i16).clamp(-LARGEST, LARGEST))),
+        _ => Err(Error::corrupt(format!("a coefficient of {size} bits"))),
+    }
+}

@@ -1,0 +1,72 @@
+//! What is going to be coded: symbols with their extra bits, and how often each symbol occurs.
+//!
+//! Codes that fit the picture are known only when all of it has been seen. So the symbols are
+//! noted first, four bytes each, and written in a second pass that does nothing else.
+
+use super::{code::Codes, writer::Writer};
+
+/// Symbols of one scan, for up to four tables.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    /// From the lowest bit: the extra bits (16), their number (4), the symbol (8), its table (2).
+    list: Vec<u32>,
+    /// Occurrences, by table and symbol.
+    counts: Box<[u32; 1024]>,
+}
+
+impl Tokens {
+    pub(super) fn new() -> Self {
+        Self { list: Vec::new(), counts: Box::new([0; 1024]) }
+    }
+
+    /// Notes `symbol` of `table` with `width` extra bits.
+    #[inline(always)]
+    pub(super) fn push(&mut self, table: usize, symbol: usize, width: u32, bits: u32) {
+        let index = table << 8 | symbol;
+        self.counts[index % 1024] += 1;
+        self.list.push((index as u32) << 20 | width << 16 | bits);
+    }
+
+    /// Notes the difference of two DC coefficients.
+    #[inline(always)]
+    pub(super) fn push_difference(&mut self, table: usize, difference: i32) {
+        let size = 32 - difference.unsigned_abs().leading_zeros();
+        self.push(table, size as usize, size, value_bits(difference, size));
+    }
+
+    /// Returns the memory taken, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        (self.list.capacity() * size_of::<u32>()) as u64
+    }
+
+    /// Occurrences of the symbols of `table`.
+    pub(super) fn counts(&self, table: usize) -> &[u32] {
+        &self.counts[table << 8..][..256]
+    }
+
+    /// Makes the best codes for what was noted; `None` for tables without symbols.
+    pub(super) fn codes(&self) -> [Option<Codes>; 4] {
+        std::array::from_fn(|table| Codes::new(self.counts(table)))
+    }
+
+    /// Writes all symbols.
+    pub(super) fn write(&self, codes: &[Option<Codes>; 4], writer: &mut Writer) {
+        let mut flat = vec![(0_u32, 0_u32); 1024];
+        for (table, codes) in codes.iter().enumerate() {
+            if let Some(codes) = codes {
+                flat[table << 8..][..256].copy_from_slice(&codes.codes);
+            }
+        }
+        for token in &self.list {
+            let (code, length) = flat[(token >> 20) as usize % 1024];
+            let width = token >> 16 & 15;
+            writer.put(code << width | (token & 0xffff), length + width);
+        }
+    }
+}
+
+/// Returns the extra bits that stand for `value` of `size` bits.
+#[inline(always)]
+pub(super) fn value_bits(value: i32, size: u32) -> u32 {
+    ((value + (value >> 31)) as u32) & ((1 << size) - 1)
+}
