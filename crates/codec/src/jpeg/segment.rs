@@ -42,7 +42,7 @@ impl<'a> Segments<'a> {
     pub(super) fn next(&mut self) -> Result<Segment<'a>, Error> {
         let cut = || Error::truncated("the JPEG ends before its end-of-image marker");
         let marker = loop {
-            let at = self.rest.iter().position(|&byte| byte == 0xff).ok_or_else(cut)?;
+            let at = memchr::memchr(0xff, self.rest).ok_or_else(cut)?;
             self.rest = &self.rest[at + 1..];
             match *self.rest.first().ok_or_else(cut)? {
                 // Fill bytes, stuffing, and markers that stand alone and mean nothing here.
@@ -72,7 +72,7 @@ impl<'a> Segments<'a> {
 fn scan_length(bytes: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
-        let at = from + bytes.get(from..)?.iter().position(|&byte| byte == 0xff)?;
+        let at = from + memchr::memchr(0xff, bytes.get(from..)?)?;
         match *bytes.get(at + 1)? {
             0x00 | 0xd0..=0xd7 => from = at + 2,
             0xff => from = at + 1,

@@ -18,10 +18,10 @@ mod zigzag;
 
 use lane::Lanes;
 use layout::Layout;
-use plain::Plain;
+use plain::{Plain, PlainRow};
 use pulp::Arch;
 use scan::Walk;
-use sequential::Sequential;
+use sequential::{Sequential, SequentialRow};
 use step::{HALF, Steps};
 use writer::Writer;
 
@@ -45,18 +45,11 @@ pub(super) fn transcode(header: &Header, source: &[u8], quality: u8, limits: &Li
     let mut sequential = Sequential::new(&walk, &scan, &source_layout)?;
     for row in 0..layout.mcu_rows {
         for source_row in (row * merged..source_layout.mcu_rows).take(merged) {
-            arch.dispatch(
-                #[inline(always)]
-                || sequential.row(source_row, source_layout.mcu_columns, &mut lanes),
-            )?;
+            lanes.begin(source_row);
+            let columns = source_layout.mcu_columns;
+            arch.dispatch(SequentialRow { scan: &mut sequential, lanes: &mut lanes, columns })?;
         }
-        arch.dispatch(
-            #[inline(always)]
-            || {
-                lanes.complete(row);
-                plain.row(&layout, &lanes.lanes);
-            },
-        );
+        arch.dispatch(PlainRow { plain: &mut plain, layout: &layout, lanes: &mut lanes, row });
         limits.check_alloc(plain.tokens.memory())?;
     }
     sequential.finish()?;

@@ -20,6 +20,8 @@ pub(super) struct Code {
     /// For each length, what leads from a code to its place in `symbols`.
     offsets: [i32; 17],
     symbols: [u8; 256],
+    /// For the next nine bits, a code's length (4) and symbol (8); zero if it is longer.
+    short: [u16; 512],
 }
 
 impl Code {
@@ -45,7 +47,13 @@ impl Code {
             limits[length] = (code as u32) << (16 - length);
             code <<= 1;
         }
-        Ok((Self { limits, offsets, symbols }, rest))
+        let mut read = Self { limits, offsets, symbols, short: [0; 512] };
+        for bits in 0..512 {
+            if let Some((length @ ..=9, symbol)) = read.find(bits << 7, 1) {
+                read.short[bits as usize] = u16::from(symbol) << 4 | length as u16;
+            }
+        }
+        Ok((read, rest))
     }
 
     /// Finds the code at the start of `bits`, 16 of them; returns its length and symbol.
@@ -59,8 +67,13 @@ impl Code {
     /// Takes one symbol.
     #[inline]
     pub(super) fn symbol(&self, bits: &mut Bits) -> Result<u8, Error> {
+        let short = self.short[bits.peek(9) as usize % 512];
+        if short != 0 {
+            bits.skip(u32::from(short & 15));
+            return Ok((short >> 4) as u8);
+        }
         let (length, symbol) =
-            self.find(bits.peek(16), 1).ok_or_else(|| Error::corrupt("a code that does not exist"))?;
+            self.find(bits.peek(16), 10).ok_or_else(|| Error::corrupt("a code that does not exist"))?;
         bits.skip(length);
         Ok(symbol)
     }
@@ -96,13 +109,18 @@ impl DcTable {
             bits.skip(entry as u32 & 15);
             return Ok(i32::from(entry >> 4));
         }
-        self.long(bits)
+        let (after, difference) = self.long(*bits)?;
+        *bits = after;
+        Ok(difference)
     }
 
     #[inline(never)]
-    fn long(&self, bits: &mut Bits) -> Result<i32, Error> {
-        match self.code.symbol(bits)? {
-            size @ 0..=11 => Ok(bits.value(size.into())),
+    fn long(&self, mut bits: Bits) -> Result<(Bits, i32), Error> {
+        match self.code.symbol(&mut bits)? {
+            size @ 0..=11 => {
+                let difference = bits.value(size.into());
+                Ok((bits, difference))
+            }
             size => Err(Error::corrupt(format!("a difference of {size} bits"))),
         }
     }

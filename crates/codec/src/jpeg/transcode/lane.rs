@@ -58,7 +58,10 @@ pub(super) struct Lanes {
     raw: Vec<Option<Raw>>,
     shrinkers: Vec<Option<Shrinker>>,
     source: Layout,
-    shrink: Option<Shrink>,
+    merged: usize,
+    /// Where the source's present MCU row begins: rows of blocks in it, by component, within the
+    /// row of the result and within the whole picture.
+    origin: Vec<(usize, usize)>,
 }
 
 impl Lanes {
@@ -84,7 +87,8 @@ impl Lanes {
             raw: source.planes.iter().enumerate().map(raw).collect(),
             shrinkers: steps.iter().enumerate().map(shrinker).collect(),
             source: source.clone(),
-            shrink,
+            merged: shrink.map_or(1, |shrink| shrink.merged),
+            origin: vec![(0, 0); steps.len()],
         }
     }
 
@@ -96,19 +100,26 @@ impl Lanes {
 
     /// MCU rows of the source in one of the result.
     pub(super) fn merged(&self) -> usize {
-        self.shrink.map_or(1, |shrink| shrink.merged)
+        self.merged
     }
 
-    /// Takes a block in zigzag order of MCU row `row`, at column `x` and row `y` of that row.
+    /// Begins MCU row `row` of the source.
+    pub(super) fn begin(&mut self, row: usize) {
+        for (origin, plane) in self.origin.iter_mut().zip(&self.source.planes) {
+            *origin = (row % self.merged * plane.vertical, row * plane.vertical);
+        }
+    }
+
+    /// Takes a block in zigzag order, at column `x` and row `y` of the present MCU row.
     #[inline(always)]
-    pub(super) fn put(&mut self, component: usize, row: usize, x: usize, y: usize, block: &Block, dc: i32) {
+    pub(super) fn put(&mut self, component: usize, x: usize, y: usize, block: &Block, dc: i32) {
         let plane = &self.source.planes[component];
-        if x >= plane.columns || row * plane.vertical + y >= plane.rows {
+        let (within, whole) = self.origin[component];
+        if x >= plane.columns || whole + y >= plane.rows {
             return;
         }
-        let y = (row % self.merged()) * plane.vertical + y;
         let lane = &mut self.lanes[component];
-        let at = y * lane.plane.padded_columns + x;
+        let at = (within + y) * lane.plane.padded_columns + x;
         let scale = &self.scales[component];
         lane.masks[at] = rescale(block, scale, &mut lane.blocks[at]);
         lane.dc[at] = scale.dc(dc);
@@ -116,27 +127,26 @@ impl Lanes {
 
     /// Takes a block in natural order.
     #[inline(always)]
-    pub(super) fn put_natural(&mut self, component: usize, row: usize, x: usize, y: usize, block: &Block, dc: i32) {
-        let merged = self.merged();
+    pub(super) fn put_natural(&mut self, component: usize, x: usize, y: usize, block: &Block, dc: i32) {
+        let (within, _) = self.origin[component];
         let Some(raw) = &mut self.raw[component] else { return };
-        let y = (row % merged) * raw.plane.vertical + y;
-        let block_to = &mut raw.blocks[y * raw.plane.padded_columns + x];
+        let block_to = &mut raw.blocks[(within + y) * raw.plane.padded_columns + x];
         *block_to = *block;
         block_to[0] = dc.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
     }
 
     /// Takes a block in zigzag order whichever order is wanted.
     #[inline(always)]
-    pub(super) fn put_any(&mut self, component: usize, row: usize, x: usize, y: usize, block: &Block) {
+    pub(super) fn put_any(&mut self, component: usize, x: usize, y: usize, block: &Block) {
         let dc = i32::from(block[0]);
         if !self.wants_natural(component) {
-            return self.put(component, row, x, y, block, dc);
+            return self.put(component, x, y, block, dc);
         }
         let mut natural = [0; 64];
         for (value, at) in block.iter().zip(ZIGZAG) {
             natural[usize::from(at)] = *value;
         }
-        self.put_natural(component, row, x, y, &natural, dc);
+        self.put_natural(component, x, y, &natural, dc);
     }
 
     /// Completes the result's MCU row `row`, once all of its blocks have been put.

@@ -1,7 +1,9 @@
 //! Codes rows of blocks as one sequential scan.
 
+use pulp::{Simd, WithSimd};
+
 use super::{
-    lane::Lane,
+    lane::{Lane, Lanes},
     layout::Layout,
     step::{FRACTION, HALF},
     tokens::{Tokens, value_bits},
@@ -19,9 +21,9 @@ impl Plain {
         Self { tokens: Tokens::new(), before: vec![0; components] }
     }
 
-    /// Takes one row of MCUs.
     #[inline(always)]
-    pub(super) fn row(&mut self, layout: &Layout, lanes: &[Lane]) {
+    fn row(&mut self, layout: &Layout, lanes: &[Lane]) {
+        self.tokens.reserve(64 * layout.mcu_blocks() * layout.mcu_columns);
         for column in 0..layout.mcu_columns {
             for (component, lane) in lanes.iter().enumerate() {
                 let plane = &lane.plane;
@@ -58,6 +60,24 @@ impl Plain {
         if last != 63 {
             self.tokens.push(table, 0, 0, 0);
         }
+    }
+}
+
+/// Completes a row of MCUs and takes it; compiled for several CPUs.
+pub(super) struct PlainRow<'a> {
+    pub(super) plain: &'a mut Plain,
+    pub(super) layout: &'a Layout,
+    pub(super) lanes: &'a mut Lanes,
+    pub(super) row: usize,
+}
+
+impl WithSimd for PlainRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.lanes.complete(self.row);
+        self.plain.row(self.layout, &self.lanes.lanes);
     }
 }
 

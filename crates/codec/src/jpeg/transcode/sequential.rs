@@ -1,5 +1,7 @@
 //! Decodes sequential scans: the one scan of most files row by row, others into a store.
 
+use pulp::{Simd, WithSimd};
+
 use super::{
     bits::{Bits, Window},
     block::Block,
@@ -73,9 +75,9 @@ impl<'a> Sequential<'a> {
         })
     }
 
-    /// Decodes MCU row `row` of a scan with all components into `lanes`.
+    /// Decodes one MCU row of a scan with all components into `lanes`.
     #[inline(always)]
-    pub(super) fn row(&mut self, row: usize, columns: usize, lanes: &mut Lanes) -> Result<(), Error> {
+    fn row(&mut self, columns: usize, lanes: &mut Lanes) -> Result<(), Error> {
         for column in 0..columns {
             self.begin_unit()?;
             for place in &self.places {
@@ -86,10 +88,10 @@ impl<'a> Sequential<'a> {
                 let room = &mut *self.room;
                 if lanes.wants_natural(place.component) {
                     *before = decode::<true>(&mut bits, self.window.bytes(), dc_table, ac_table, *before, room)?;
-                    lanes.put_natural(place.component, row, x, place.y, head(room), *before);
+                    lanes.put_natural(place.component, x, place.y, head(room), *before);
                 } else {
                     *before = decode::<false>(&mut bits, self.window.bytes(), dc_table, ac_table, *before, room)?;
-                    lanes.put(place.component, row, x, place.y, head(room), *before);
+                    lanes.put(place.component, x, place.y, head(room), *before);
                 }
                 self.window.bits = bits;
             }
@@ -99,7 +101,7 @@ impl<'a> Sequential<'a> {
 
     /// Decodes the whole scan into `store`.
     #[inline(always)]
-    pub(super) fn all(&mut self, layout: &Layout, store: &mut Store) -> Result<(), Error> {
+    fn all(&mut self, layout: &Layout, store: &mut Store) -> Result<(), Error> {
         let (columns, rows) = match self.places.as_slice() {
             [only] if self.tables.len() == 1 => {
                 let plane = layout.planes[only.component];
@@ -148,6 +150,38 @@ impl<'a> Sequential<'a> {
     }
 }
 
+/// [`Sequential::row`], compiled for several CPUs.
+pub(super) struct SequentialRow<'a, 'b> {
+    pub(super) scan: &'a mut Sequential<'b>,
+    pub(super) lanes: &'a mut Lanes,
+    pub(super) columns: usize,
+}
+
+impl WithSimd for SequentialRow<'_, '_> {
+    type Output = Result<(), Error>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        self.scan.row(self.columns, self.lanes)
+    }
+}
+
+/// [`Sequential::all`], compiled for several CPUs.
+pub(super) struct SequentialAll<'a, 'b> {
+    pub(super) scan: &'a mut Sequential<'b>,
+    pub(super) layout: &'a Layout,
+    pub(super) store: &'a mut Store,
+}
+
+impl WithSimd for SequentialAll<'_, '_> {
+    type Output = Result<(), Error>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        self.scan.all(self.layout, self.store)
+    }
+}
+
 #[inline(always)]
 fn head(room: &Room) -> &Block {
     // A part of constant size, found at compile time.
@@ -189,7 +223,8 @@ fn step<const NATURAL: bool>(bits: &mut Bits, table: &AcTable, at: &mut usize, r
     let first = *at + (entry >> 4 & 31) as usize;
     // A block that ends at its last coefficient has no end of block: what follows is another's.
     if entry & 15 == 0 || first >= 63 {
-        let (run, value) = long(bits, table)?;
+        let (after, run, value) = long(*bits, table)?;
+        *bits = after;
         *at += run;
         room[place::<NATURAL>(*at)] = value;
         return Ok(*at >= 63);
@@ -207,17 +242,24 @@ fn place<const NATURAL: bool>(at: usize) -> usize {
     if NATURAL { usize::from(ZIGZAG_LONG[at]) } else { at }
 }
 
-/// Decodes a code too long for the table; returns run and value.
+/// Decodes a code too long for the table; returns run and value. The reservoir goes in and out by
+/// value: behind a reference it could not stay in registers.
 #[inline(never)]
-fn long(bits: &mut Bits, table: &AcTable) -> Result<(usize, i16), Error> {
-    let symbol = table.code.symbol(bits)?;
+fn long(mut bits: Bits, table: &AcTable) -> Result<(Bits, usize, i16), Error> {
+    let symbol = table.code.symbol(&mut bits)?;
     let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
     match (run, size) {
-        (0, 0) => Ok((END, 0)),
+        (0, 0) => Ok((bits, END, 0)),
         (1..15, 0) => Err(Error::corrupt("a code that sequential scans do not have")),
-        (_, 0..=10) => Ok((run + 1, bits.value(size) as i16)),
+        (_, 0..=10) => {
+            let value = bits.value(size) as i16;
+            Ok((bits, run + 1, value))
+        }
         // No 8-bit picture has them; some encoders clip late and write one bit too many.
-        (_, 11) => Ok((run + 1, (bits.value(size) as i16).clamp(-LARGEST, LARGEST))),
+        (_, 11) => {
+            let value = (bits.value(size) as i16).clamp(-LARGEST, LARGEST);
+            Ok((bits, run + 1, value))
+        }
         _ => Err(Error::corrupt(format!("a coefficient of {size} bits"))),
     }
 }

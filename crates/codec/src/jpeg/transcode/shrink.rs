@@ -77,13 +77,16 @@ impl Shrinker {
         dc: &mut i16,
     ) -> u64 {
         let at = |x: usize, y: usize| (x < columns && y < rows).then(|| &source[y * padded + x]);
-        let stack = |x: usize| self.down(at(x, 0), at(x, 1));
         let whole = if self.shrink.across {
-            let (left, used) = stack(2 * x);
-            let right = (2 * x + 1 < columns).then(|| stack(2 * x + 1));
-            self.across(&left, right.as_ref().map(|right| &right.0), used | right.as_ref().map_or(0, |right| right.1))
+            let (left, used) = self.down(at(2 * x, 0), at(2 * x, 1));
+            if 2 * x + 1 < columns {
+                let (right, more) = self.down(at(2 * x + 1, 0), at(2 * x + 1, 1));
+                self.across(&left, Some(&right), used | more)
+            } else {
+                self.across(&left, None, used)
+            }
         } else {
-            stack(x).0
+            self.down(at(x, 0), at(x, 1)).0
         };
         self.quantize(&whole, block, dc)
     }
@@ -144,17 +147,17 @@ impl Shrinker {
     #[inline(always)]
     fn across(&self, left: &Matrix, right: Option<&Matrix>, used: u32) -> Matrix {
         let mut result = [[0.0; 8]; 8];
-        let mut rest = used;
-        while rest != 0 {
-            let j = rest.trailing_zeros() as usize % 8;
-            rest &= rest - 1;
-            for i in 0..8 {
+        let last = (32 - used.leading_zeros()) as usize;
+        for i in 0..8 {
+            let mut sum = [0.0; 8];
+            for j in 0..last.min(8) {
                 let first = left[i][j];
                 let second = right.map_or(first * alternate(j), |right| right[i][j]);
                 for k in 0..8 {
-                    result[i][k] += first * self.left[j][k] + second * self.right[j][k];
+                    sum[k] += first * self.left[j][k] + second * self.right[j][k];
                 }
             }
+            result[i] = sum;
         }
         result
     }

@@ -30,8 +30,8 @@ pub(super) struct Scale {
     pub(super) ratio: [u16; 64],
     /// Least coefficient, in new steps, that is worth a look.
     pub(super) least: [i16; 64],
-    old_dc: i64,
-    new_dc: i64,
+    /// `old / new` of the DC coefficient, in units of 2^-32.
+    ratio_dc: i64,
 }
 
 impl Scale {
@@ -40,15 +40,14 @@ impl Scale {
         let ratio = |(&old, &new): (&u16, &u16)| (u32::from(old) << 16).div_ceil(u32::from(new)).min(65_535) as u16;
         let mut ratios = [0; 64];
         ratios.iter_mut().zip(steps.old.iter().zip(&steps.new)).for_each(|(to, pair)| *to = ratio(pair));
-        Self { ratio: ratios, least, old_dc: steps.old[0].into(), new_dc: steps.new[0].into() }
+        let ratio_dc = ((i64::from(steps.old[0]) << 32) + i64::from(steps.new[0]) / 2) / i64::from(steps.new[0]);
+        Self { ratio: ratios, least, ratio_dc }
     }
 
     /// Returns a DC coefficient in new steps, within what 8-bit pictures can have.
     #[inline(always)]
     pub(super) fn dc(&self, value: i32) -> i16 {
-        let exact = i64::from(value) * self.old_dc;
-        let half = self.new_dc >> 1;
-        let rounded = if exact < 0 { (exact - half) / self.new_dc } else { (exact + half) / self.new_dc };
+        let rounded = (i64::from(value) * self.ratio_dc + (1 << 31)) >> 32;
         rounded.clamp(-1024, 1023) as i16
     }
 }

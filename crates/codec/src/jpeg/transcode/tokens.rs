@@ -10,21 +10,34 @@ use super::{code::Codes, writer::Writer};
 pub(super) struct Tokens {
     /// From the lowest bit: the extra bits (16), their number (4), the symbol (8), its table (2).
     list: Vec<u32>,
+    /// Symbols noted; `list` is longer, so that adding one needs no look at its capacity.
+    length: usize,
     /// Occurrences, by table and symbol.
     counts: Box<[u32; 1024]>,
 }
 
 impl Tokens {
     pub(super) fn new() -> Self {
-        Self { list: Vec::new(), counts: Box::new([0; 1024]) }
+        Self { list: Vec::new(), length: 0, counts: Box::new([0; 1024]) }
     }
 
-    /// Notes `symbol` of `table` with `width` extra bits.
+    /// Makes room for `more` symbols.
+    pub(super) fn reserve(&mut self, more: usize) {
+        let wanted = self.length + more;
+        if self.list.len() < wanted {
+            self.list.resize(wanted.max(2 * self.list.len()), 0);
+        }
+    }
+
+    /// Notes `symbol` of `table` with `width` extra bits. Without room it is lost: see `reserve`.
     #[inline(always)]
     pub(super) fn push(&mut self, table: usize, symbol: usize, width: u32, bits: u32) {
         let index = table << 8 | symbol;
         self.counts[index % 1024] += 1;
-        self.list.push((index as u32) << 20 | width << 16 | bits);
+        if let Some(token) = self.list.get_mut(self.length) {
+            *token = (index as u32) << 20 | width << 16 | bits;
+            self.length += 1;
+        }
     }
 
     /// Notes the difference of two DC coefficients.
@@ -57,13 +70,21 @@ impl Tokens {
                 flat[table << 8..][..256].copy_from_slice(&codes.codes);
             }
         }
-        for token in &self.list {
-            let (code, length) = flat[(token >> 20) as usize % 1024];
-            let width = token >> 16 & 15;
-            writer.put(code << width | (token & 0xffff), length + width);
+        for part in self.list[..self.length].chunks(CHUNK) {
+            writer.put_all(
+                part.iter().map(|token| {
+                    let (code, length) = flat[(token >> 20) as usize % 1024];
+                    let width = token >> 16 & 15;
+                    (code << width | (token & 0xffff), length + width)
+                }),
+                CHUNK,
+            );
         }
     }
 }
+
+/// Symbols written between two looks at the room there is.
+const CHUNK: usize = 4096;
 
 /// Returns the extra bits that stand for `value` of `size` bits.
 #[inline(always)]
