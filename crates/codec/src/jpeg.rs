@@ -14,7 +14,7 @@ use header::Header;
 
 pub fn transcode_only(source: &[u8], quality: u8, small: bool, limits: &Limits) -> Result<Vec<u8>, Error> {
     let header = Header::read(source)?;
-    transcode::transcode(&header, source, quality, limits)
+    transcode::transcode(&header, source, quality, small, limits)
 }
 
 /// Compresses a JPEG; `source` begins with its magic bytes.

@@ -98,6 +98,12 @@ impl<'a> Window<'a> {
         &self.bytes
     }
 
+    /// Makes at least 56 bits available.
+    #[inline(always)]
+    pub(super) fn refill(&mut self) {
+        self.bits.refill(&self.bytes);
+    }
+
     /// Makes sure that one unit can be read, and fails if the last one read beyond the end.
     #[inline(always)]
     pub(super) fn check(&mut self) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use super::{
     block::{Block, rescale},
     layout::{Layout, Plane, Shrink},
     shrink::Shrinker,
-    step::{Scale, Steps},
+    step::{LARGEST, Scale, Steps},
     zigzag::ZIGZAG,
 };
 
@@ -139,8 +139,13 @@ impl Lanes {
     #[inline(always)]
     pub(super) fn put_any(&mut self, component: usize, x: usize, y: usize, block: &Block) {
         let dc = i32::from(block[0]);
+        // Only broken files exceed this.
+        let mut block = *block;
+        for value in &mut block {
+            *value = (*value).clamp(-LARGEST, LARGEST);
+        }
         if !self.wants_natural(component) {
-            return self.put(component, x, y, block, dc);
+            return self.put(component, x, y, &block, dc);
         }
         let mut natural = [0; 64];
         for (value, at) in block.iter().zip(ZIGZAG) {

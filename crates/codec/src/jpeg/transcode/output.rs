@@ -5,7 +5,7 @@ use super::{
         header::Frame,
         segment::{DHT, DQT, EOI, SOS},
     },
-    code::Codes,
+    bands::Bands,
     layout::Layout,
     step::Steps,
     tokens::Tokens,
@@ -30,6 +30,39 @@ pub(super) fn sequential(writer: &mut Writer, frame: &Frame, layout: &Layout, st
     scan(writer, frame, &parts, (0, 63));
     tokens.write(&codes, writer);
     writer.align();
+    writer.bytes.extend([0xff, EOI]);
+}
+
+/// Writes the scans of a progressive file, behind the metadata.
+pub(super) fn progressive(writer: &mut Writer, frame: &Frame, layout: &Layout, steps: &[Steps], bands: &mut Bands) {
+    let tables = quantization(writer, steps);
+    write_frame(writer, 0xc2, frame, layout, &tables);
+    let codes = bands.dc.codes();
+    let mut body = Vec::new();
+    for (codes, class) in codes.iter().step_by(2).zip([0x00, 0x01]) {
+        if let Some(codes) = codes {
+            codes.define(class, &mut body);
+        }
+    }
+    writer.segment(DHT, &body);
+    let parts: Vec<_> = (0..layout.planes.len()).map(|component| (component, component.min(1) as u8 * 0x10)).collect();
+    scan(writer, frame, &parts, (0, 0));
+    bands.dc.write(&codes, writer);
+    writer.align();
+    for band in &mut bands.bands {
+        band.flush();
+        let codes = band.tokens.codes();
+        // A picture of one colour has nothing here, and a scan needs no symbol to say so: each
+        // block ends at once, so there is at least one.
+        let mut body = Vec::new();
+        if let Some(codes) = &codes[0] {
+            codes.define(0x10, &mut body);
+        }
+        writer.segment(DHT, &body);
+        scan(writer, frame, &[(band.component, 0)], (band.first as u8, band.last as u8));
+        band.tokens.write(&codes, writer);
+        writer.align();
+    }
     writer.bytes.extend([0xff, EOI]);
 }
 
@@ -67,13 +100,6 @@ pub(super) fn write_frame(writer: &mut Writer, marker: u8, frame: &Frame, layout
         body.extend([part.id, (plane.horizontal << 4 | plane.vertical) as u8, *table]);
     }
     writer.segment(marker, &body);
-}
-
-/// Writes one Huffman table.
-pub(super) fn huffman(writer: &mut Writer, class: u8, codes: &Codes) {
-    let mut body = Vec::new();
-    codes.define(class, &mut body);
-    writer.segment(DHT, &body);
 }
 
 /// Writes a scan header for `parts`, each a component and its tables, and coefficients from the
