@@ -1,7 +1,8 @@
-//! JPEG: read the structure, decode, turn, encode.
+//! JPEG: read the structure, requantize, or else decode, turn and encode.
 //!
-//! Pixels are always decoded, also when they are not needed, because only then is it certain that
-//! the picture can be.
+//! The usual picture, grey or YCbCr, stays in the DCT: see [`transcode`]. The others (CMYK, RGB)
+//! are decoded and encoded. Either way all coefficients are decoded, also when they are not needed,
+//! because only then is it certain that the picture can be.
 
 mod decode;
 mod encode;
@@ -12,31 +13,20 @@ mod transcode;
 use crate::{Compressed, Error, Format, Limits, Options, quality, sniff};
 use header::Header;
 
-pub fn transcode_only(source: &[u8], quality: u8, small: bool, limits: &Limits) -> Result<Vec<u8>, Error> {
-    let header = Header::read(source)?;
-    transcode::transcode(&header, source, quality, small, limits)
-}
-
 /// Compresses a JPEG; `source` begins with its magic bytes.
 pub(crate) fn compress(source: &[u8], options: Options, limits: &Limits) -> Result<Compressed, Error> {
     let header = Header::read(source)?;
-    let frame = &header.frame;
-    let (stored_width, stored_height) = (frame.width, frame.height);
+    let (stored_width, stored_height) = (header.frame.width, header.frame.height);
     limits.check_dimensions(stored_width, stored_height)?;
-    let clean = header.read_scans(source)?;
     let source_quality = quality::estimate(header.luminance()?);
     let target = quality::target(options, source_quality);
 
-    let pixels = decode::decode(&header, &clean, limits)?;
-    let lossy = if target.quality < source_quality {
-        let pixels = pixels.turned(header.orientation);
-        Some(encode::encode(&pixels, target.quality)?)
+    let wanted = (target.quality < source_quality).then_some(target.quality);
+    let [lossy, stripped] = if transcode::handles(&header) {
+        candidates_by_coefficients(&header, source, wanted, options, limits)?
     } else {
-        None
+        candidates_by_pixels(&header, source, wanted, limits)?
     };
-    // A CMYK stream is rewritten for the decoder and no longer what was stored.
-    let stripped = (frame.components.len() < 4).then_some(clean);
-
     let candidates = [(lossy, target.quality), (stripped, source_quality)];
     let best = candidates
         .into_iter()
@@ -54,6 +44,44 @@ pub(crate) fn compress(source: &[u8], options: Options, limits: &Limits) -> Resu
         quality_floor: target.floored,
         bytes,
     })
+}
+
+/// Returns the requantized picture, where a quality below the source's is wanted, and the file
+/// without metadata, where that may be smaller.
+fn candidates_by_coefficients(
+    header: &Header,
+    source: &[u8],
+    wanted: Option<u8>,
+    options: Options,
+    limits: &Limits,
+) -> Result<[Option<Vec<u8>>; 2], Error> {
+    // A file that lacks nothing but its last marker can be requantized, but is not passed on.
+    let stripped = || header.read_scans(source).ok();
+    let Some(quality) = wanted else {
+        transcode::check(header, source, limits)?;
+        return Ok([None, stripped()]);
+    };
+    let result = transcode::transcode(header, source, quality, options.effort, limits)?;
+    let stripped = if result.bytes.len() > result.essential { stripped() } else { None };
+    Ok([Some(result.bytes), stripped])
+}
+
+/// The same by decoding and encoding.
+fn candidates_by_pixels(
+    header: &Header,
+    source: &[u8],
+    wanted: Option<u8>,
+    limits: &Limits,
+) -> Result<[Option<Vec<u8>>; 2], Error> {
+    let clean = header.read_scans(source)?;
+    let pixels = decode::decode(header, &clean, limits)?;
+    let lossy = match wanted {
+        Some(quality) => Some(encode::encode(&pixels.turned(header.orientation), quality)?),
+        None => None,
+    };
+    // A CMYK stream is rewritten for the decoder and no longer what was stored.
+    let stripped = (header.frame.components.len() < 4).then_some(clean);
+    Ok([lossy, stripped])
 }
 
 /// Estimates the quality of a JPEG, 1 to 100, from its quantization tables. Only the part before

@@ -36,11 +36,7 @@ mod sniff;
 
 use std::fmt;
 
-pub use crate::{
-    error::Error,
-    jpeg::{jpeg_quality, transcode_only},
-    limits::Limits,
-};
+pub use crate::{error::Error, jpeg::jpeg_quality, limits::Limits};
 
 /// A format that is read and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,6 +85,17 @@ pub enum Quality {
     Absolute(u8),
 }
 
+/// How much to spend on a small result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Effort {
+    /// A quarter smaller, for a little more time: coefficients are chosen by what they cost, and
+    /// the result is progressive.
+    #[default]
+    Small,
+    /// As fast as possible: sequential JPEG.
+    Fast,
+}
+
 /// How to compress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -96,12 +103,14 @@ pub struct Options {
     pub quality: Quality,
     /// The lowest quality a relative one may lead to; a source below it keeps its own.
     pub min_quality: u8,
+    /// How much to spend on JPEG; other formats know one effort only.
+    pub effort: Effort,
 }
 
 impl Default for Options {
     /// Half the source's quality, not below 30.
     fn default() -> Self {
-        Self { quality: Quality::Relative(50), min_quality: 30 }
+        Self { quality: Quality::Relative(50), min_quality: 30, effort: Effort::Small }
     }
 }
 

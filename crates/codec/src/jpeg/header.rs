@@ -47,7 +47,7 @@ pub(super) struct Header {
     pub(super) adobe: Option<Transform>,
     /// Whether the first scan holds all components, so that no coefficients need be kept.
     pub(super) one_scan: bool,
-    jfif: Option<[u8; 14]>,
+    pub(super) jfif: Option<[u8; 14]>,
     /// Quantization tables in zigzag order.
     tables: [Option<[u16; 64]>; 4],
 }
@@ -55,7 +55,7 @@ pub(super) struct Header {
 impl Header {
     /// Reads up to the first scan.
     pub(super) fn read(source: &[u8]) -> Result<Self, Error> {
-        let mut segments = Segments::new(source);
+        let mut segments = Segments::headers(source);
         let (mut frame, mut orientation, mut adobe, mut jfif) = (None, Orientation::NORMAL, None, None);
         let mut tables = [None; 4];
         let mut profile = Vec::new();

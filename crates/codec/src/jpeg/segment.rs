@@ -30,11 +30,18 @@ pub(super) struct Segment<'a> {
 #[derive(Debug)]
 pub(super) struct Segments<'a> {
     rest: &'a [u8],
+    /// Whether to find where scans end.
+    measure: bool,
 }
 
 impl<'a> Segments<'a> {
     pub(super) fn new(source: &'a [u8]) -> Self {
-        Self { rest: source.get(2..).unwrap_or_default() }
+        Self { rest: source.get(2..).unwrap_or_default(), measure: true }
+    }
+
+    /// The same for those who stop at the first scan, whose data are then not looked at.
+    pub(super) fn headers(source: &'a [u8]) -> Self {
+        Self { measure: false, ..Self::new(source) }
     }
 
     /// Returns the next segment. The end of the file before the end-of-image marker is an error;
@@ -60,7 +67,7 @@ impl<'a> Segments<'a> {
             return Err(Error::corrupt(format!("segment 0xff{marker:02x} has length {length}")));
         }
         let (body, rest) = self.rest.split_at_checked(length).ok_or_else(cut)?;
-        let scan = if marker == SOS { scan_length(rest).ok_or_else(cut)? } else { 0 };
+        let scan = if marker == SOS && self.measure { scan_length(rest).ok_or_else(cut)? } else { 0 };
         let (entropy, rest) = rest.split_at(scan);
         self.rest = rest;
         Ok(Segment { marker, body: &body[2..], entropy })

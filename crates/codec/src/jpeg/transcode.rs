@@ -1,4 +1,21 @@
 //! JPEG to JPEG without leaving the DCT.
+//!
+//! ```text
+//! picture: scan -> sequential ----------------------> lane (block, shrink) -> plain          -> output
+//!               -> progressive -> store (whole picture) -^                 -> bands (choose) -^
+//! ```
+//!
+//! A JPEG's coefficients are decoded, divided by coarser steps and coded again. No pixel is
+//! computed, so nothing is lost to rounding and clipping, and most of the work of decoding and
+//! encoding is not done at all. Chroma becomes 4:2:0 on the way, by a linear map ([`shrink`]).
+//!
+//! A sequential file whose only scan holds all components is streamed: in memory are a row of MCUs
+//! and, of the result, the symbols, as the best codes for them are known at the end only. Other
+//! files need all their coefficients first.
+//!
+//! The orientation is kept as the only EXIF tag: turning blocks would be exact only for pictures
+//! that are a whole number of MCUs wide and high.
+
 mod bands;
 mod bits;
 mod block;
@@ -8,6 +25,7 @@ mod huffman;
 mod lane;
 mod layout;
 mod output;
+mod picture;
 mod plain;
 mod progressive;
 mod scan;
@@ -15,6 +33,7 @@ mod sequential;
 mod shrink;
 mod step;
 mod store;
+mod tables;
 mod tokens;
 mod writer;
 mod zigzag;
@@ -23,127 +42,117 @@ use bands::{Bands, BandsRow};
 use choose::Chooser;
 use lane::Lanes;
 use layout::Layout;
+use picture::Picture;
 use plain::{Plain, PlainRow};
-use progressive::{Progressive, ProgressiveAll};
 use pulp::Arch;
-use scan::Walk;
-use sequential::{Sequential, SequentialAll, SequentialRow};
 use step::{HALF, Steps};
-use store::{Store, StoreRow};
 use writer::Writer;
 
-use super::header::{Frame, Header};
-use crate::{Error, Limits, quality};
+use super::header::{Header, Transform};
+use crate::{Effort, Error, Limits};
 
-/// Where the source's coefficients come from.
-enum Coefficients<'a> {
-    /// The only scan, decoded row by row.
-    Stream(Sequential<'a>),
-    /// All scans, decoded before.
-    Store(Store),
+/// From this quality on chroma keeps its resolution.
+const FULL_CHROMA: u8 = 90;
+
+/// A picture that was coded anew.
+#[derive(Debug)]
+pub(super) struct Transcoded {
+    pub(super) bytes: Vec<u8>,
+    /// Size of the source without its metadata.
+    pub(super) essential: usize,
 }
 
-pub fn tune(name: &str, default: f32) -> f32 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+/// Whether a picture's colours and sampling are among those that stay in the DCT.
+pub(super) fn handles(header: &Header) -> bool {
+    let components = header.frame.components.as_slice();
+    let ycc = match (components.len(), header.adobe) {
+        (1, _) => true,
+        // As libjpeg tells YCbCr from RGB.
+        (3, _) if header.jfif.is_some() => true,
+        (3, Some(transform)) => transform == Transform::Ycc,
+        (3, None) => !components.iter().map(|component| component.id).eq(*b"RGB"),
+        _ => false,
+    };
+    ycc && Layout::source(&header.frame).mcu_blocks() <= 10
 }
 
-/// Transcodes.
+/// Decodes the coefficients for no other purpose than to know that it can be done.
+pub(super) fn check(header: &Header, source: &[u8], limits: &Limits) -> Result<(), Error> {
+    let mut picture = Picture::read(header, source, Arch::new(), limits)?;
+    let steps: Vec<_> = picture.steps()?.into_iter().map(|steps| Steps::new(steps, steps)).collect();
+    let layout = picture.layout.clone();
+    let mut lanes = Lanes::new(&layout, &layout, None, &steps, [i16::MAX; 64]);
+    for row in 0..layout.mcu_rows {
+        picture.row(row, &mut lanes)?;
+    }
+    picture.finish()?;
+    Ok(())
+}
+
+/// Codes a picture anew at `quality`.
 pub(super) fn transcode(
     header: &Header,
     source: &[u8],
     quality: u8,
-    small: bool,
+    effort: Effort,
     limits: &Limits,
-) -> Result<Vec<u8>, Error> {
-    let frame = &header.frame;
-    let source_layout = Layout::source(frame);
-    let (layout, shrink) = layout::result(frame, &source_layout, quality < 90)?;
-    let arch = Arch::new();
-    let mut walk = Walk::new(source, frame.components.len());
-    let mut coefficients = read(&mut walk, frame, &source_layout, arch, limits)?;
-    let scale = if small { tune("SCALE", 1.0) } else { 1.0 };
-    let steps = walk.steps()?.into_iter().enumerate();
-    let steps: Vec<_> = steps
-        .map(|(index, old)| {
-            let mut t = quality::table(quality, index > 0);
-            if small {
-                for (i, s) in t.iter_mut().enumerate() {
-                    let f = if index > 0 { tune("CSCALE", 1.0) } else { scale };
-                    let e = if index > 0 { tune("CEXP", 1.0) } else { tune("EXP", 1.0) };
-                    let _ = i;
-                    let b = 16.0f32;
-                    *s = (b * (f32::from(*s) / b).powf(e) * f).round().clamp(1.0, 255.0) as u16;
-                }
-            }
-            Steps::new(old, t)
-        })
-        .collect();
-    let mut lanes = Lanes::new(&source_layout, &layout, shrink, &steps, [HALF as i16 + 1; 64]);
-    let mut plain = Plain::new(layout.planes.len());
-    let mut bands = Bands::new(layout.planes.len(), Chooser { lambda: tune("LAMBDA", 0.1) });
-    let merged = lanes.merged();
+) -> Result<Transcoded, Error> {
+    let (frame, arch) = (&header.frame, Arch::new());
+    let mut picture = Picture::read(header, source, arch, limits)?;
+    let (layout, shrink) = layout::result(frame, &picture.layout, quality < FULL_CHROMA);
+    let old = picture.steps()?.into_iter().enumerate();
+    let steps: Vec<_> = old.map(|(index, old)| Steps::new(old, tables::wanted(quality, index > 0, effort))).collect();
+    let mut lanes = Lanes::new(&picture.layout, &layout, shrink, &steps, [HALF as i16 + 1; 64]);
+    let mut coder = Coder::new(&layout, effort);
+    let merged = shrink.map_or(1, |shrink| shrink.merged);
     for row in 0..layout.mcu_rows {
-        for source_row in (row * merged..source_layout.mcu_rows).take(merged) {
-            lanes.begin(source_row);
-            let columns = source_layout.mcu_columns;
-            match &mut coefficients {
-                Coefficients::Stream(scan) => arch.dispatch(SequentialRow { scan, lanes: &mut lanes, columns })?,
-                Coefficients::Store(store) => {
-                    arch.dispatch(StoreRow { store, layout: &source_layout, row: source_row, lanes: &mut lanes });
-                }
-            }
+        for source_row in (row * merged..picture.layout.mcu_rows).take(merged) {
+            picture.row(source_row, &mut lanes)?;
         }
-        let lanes = &mut lanes;
-        if small {
-            arch.dispatch(BandsRow { bands: &mut bands, layout: &layout, lanes, row });
-        } else {
-            arch.dispatch(PlainRow { plain: &mut plain, layout: &layout, lanes, row });
-        }
-        limits.check_alloc(plain.tokens.memory() + bands.memory())?;
+        coder.row(&layout, &mut lanes, row, arch);
+        limits.check_alloc(coder.memory())?;
     }
-    if let Coefficients::Stream(scan) = &mut coefficients {
-        scan.finish()?;
-    }
+    let essential = picture.finish()?;
     let mut start = Vec::with_capacity(source.len() / 2);
     header.write_metadata(&mut start);
     let mut writer = Writer::new(start);
-    if small {
-        output::progressive(&mut writer, frame, &layout, &steps, &mut bands);
-    } else {
-        output::sequential(&mut writer, frame, &layout, &steps, &plain.tokens);
+    match coder {
+        Coder::Plain(plain) => output::sequential(&mut writer, frame, &layout, &steps, &plain.tokens),
+        Coder::Bands(mut bands) => output::progressive(&mut writer, frame, &layout, &steps, &mut bands),
     }
-    Ok(writer.bytes)
+    Ok(Transcoded { bytes: writer.bytes, essential })
 }
 
-/// Decodes all scans, or prepares to decode the only one.
-fn read<'a>(
-    walk: &mut Walk<'a>,
-    frame: &Frame,
-    layout: &Layout,
-    arch: Arch,
-    limits: &Limits,
-) -> Result<Coefficients<'a>, Error> {
-    let missing = || Error::corrupt("there is no scan");
-    let mut scan = walk.next_scan(frame)?.ok_or_else(missing)?;
-    if !frame.progressive && scan.parts.len() == frame.components.len() {
-        return Ok(Coefficients::Stream(Sequential::new(walk, &scan, layout)?));
+/// What becomes of the rows.
+#[derive(Debug)]
+enum Coder {
+    Plain(Plain),
+    Bands(Bands),
+}
+
+impl Coder {
+    fn new(layout: &Layout, effort: Effort) -> Self {
+        let components = layout.planes.len();
+        match effort {
+            Effort::Fast => Self::Plain(Plain::new(components)),
+            Effort::Small => Self::Bands(Bands::new(
+                components,
+                Chooser { lambda: tables::tune("LAMBDA", 0.1), chroma: tables::tune("CLAMBDA", 0.1) },
+            )),
+        }
     }
-    limits.check_alloc(Store::memory(layout))?;
-    let mut store = Store::new(layout, frame.progressive);
-    loop {
-        let length = if frame.progressive {
-            let mut scan = Progressive::new(walk, scan)?;
-            arch.dispatch(ProgressiveAll { scan: &mut scan, layout, store: &mut store })?;
-            scan.finish()?
-        } else {
-            let mut scan = Sequential::new(walk, &scan, layout)?;
-            arch.dispatch(SequentialAll { scan: &mut scan, layout, store: &mut store })?;
-            scan.finish()?
-        };
-        walk.pass(length);
-        match walk.next_scan(frame)? {
-            Some(next) => scan = next,
-            None => return Ok(Coefficients::Store(store)),
+
+    fn row(&mut self, layout: &Layout, lanes: &mut Lanes, row: usize, arch: Arch) {
+        match self {
+            Self::Plain(plain) => arch.dispatch(PlainRow { plain, layout, lanes, row }),
+            Self::Bands(bands) => arch.dispatch(BandsRow { bands, layout, lanes, row }),
+        }
+    }
+
+    fn memory(&self) -> u64 {
+        match self {
+            Self::Plain(plain) => plain.tokens.memory(),
+            Self::Bands(bands) => bands.memory(),
         }
     }
 }

@@ -126,6 +126,7 @@ impl Bands {
             if learn {
                 band.rates.learn(&band.tokens);
             }
+            let lambda = if band.component > 0 { self.chooser.chroma } else { self.chooser.lambda };
             let lane = &mut lanes[band.component];
             let plane = lane.plane;
             let rows = plane.vertical.min(plane.rows.saturating_sub(row * plane.vertical));
@@ -136,7 +137,7 @@ impl Bands {
                     let mut mask = lane.masks[at] & within;
                     if mask != 0 {
                         let block = &mut lane.blocks[at];
-                        mask = self.chooser.choose(mask, block, band.first, band.last, &band.rates);
+                        mask = self.chooser.choose(mask, block, band.first, band.last, &band.rates, lambda);
                     }
                     band.block(mask, &lane.blocks[at]);
                 }

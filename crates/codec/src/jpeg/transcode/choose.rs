@@ -60,6 +60,7 @@ impl Rates {
 pub(super) struct Chooser {
     /// Squared steps that one bit may cost.
     pub(super) lambda: f32,
+    pub(super) chroma: f32,
 }
 
 const UNIT: f32 = 1.0 / (1_u32 << FRACTION) as f32;
@@ -72,7 +73,15 @@ impl Chooser {
     /// Chooses among the coefficients in `mask` of the band from `first` to `last`. Those that
     /// stay are quantized in `block`, and the mask of them is returned.
     #[inline(always)]
-    pub(super) fn choose(&self, mask: u64, block: &mut Block, first: usize, last: usize, rates: &Rates) -> u64 {
+    pub(super) fn choose(
+        &self,
+        mask: u64,
+        block: &mut Block,
+        first: usize,
+        last: usize,
+        rates: &Rates,
+        lambda: f32,
+    ) -> u64 {
         // Node 0 is the start, the others are coefficients.
         let mut places = [0_usize; 65];
         let mut costs = [0.0_f32; 65];
@@ -99,12 +108,12 @@ impl Chooser {
                 let skipped = costs[node] + zeroed[lower] - zeroed[node];
                 let run = place - places[node] - 1;
                 let (row, long) = ((run % 16) << 4, (run / 16) as f32 * rates.bits[0xf0]);
-                let cost = skipped + error * error + self.lambda * (rates.bits[(row | width) % 256] + long);
+                let cost = skipped + error * error + lambda * (rates.bits[(row | width) % 256] + long);
                 if cost < best.0 {
                     best = (cost, node, value);
                 }
                 if shorter {
-                    let cost = skipped + less * less + self.lambda * (rates.bits[(row | (width - 1)) % 256] + long);
+                    let cost = skipped + less * less + lambda * (rates.bits[(row | (width - 1)) % 256] + long);
                     if cost < best.0 {
                         best = (cost, node, value - 1);
                     }
@@ -128,7 +137,7 @@ impl Chooser {
                 place if place == last => 0.0,
                 _ => rates.end,
             };
-            let cost = costs[node] + zeroed[count] - zeroed[node] + self.lambda * end;
+            let cost = costs[node] + zeroed[count] - zeroed[node] + lambda * end;
             if cost < best.0 {
                 best = (cost, node);
             }

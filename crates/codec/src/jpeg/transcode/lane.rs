@@ -98,11 +98,6 @@ impl Lanes {
         self.raw[component].is_some()
     }
 
-    /// MCU rows of the source in one of the result.
-    pub(super) fn merged(&self) -> usize {
-        self.merged
-    }
-
     /// Begins MCU row `row` of the source.
     pub(super) fn begin(&mut self, row: usize) {
         for (origin, plane) in self.origin.iter_mut().zip(&self.source.planes) {

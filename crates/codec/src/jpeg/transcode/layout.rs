@@ -1,8 +1,6 @@
 //! Where the blocks of each component lie, in the source and in the result.
 
 use super::super::header::Frame;
-use crate::Error;
-
 /// The blocks of one component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plane {
@@ -78,7 +76,7 @@ pub(super) struct Shrink {
 ///
 /// Only where it has more samples: 4:4:4, 4:2:2 and 4:4:0. 4:1:1 has as few as 4:2:0 and stays, as
 /// does what no camera writes.
-pub(super) fn result(frame: &Frame, source: &Layout, small: bool) -> Result<(Layout, Option<Shrink>), Error> {
+pub(super) fn result(frame: &Frame, source: &Layout, small: bool) -> (Layout, Option<Shrink>) {
     if let (true, [luma, blue, red]) = (small, source.planes.as_slice()) {
         let same = (blue.horizontal, blue.vertical) == (red.horizontal, red.vertical);
         let across = luma.horizontal == blue.horizontal;
@@ -88,11 +86,8 @@ pub(super) fn result(frame: &Frame, source: &Layout, small: bool) -> Result<(Lay
         let merged = if luma.vertical == 1 { 2 } else { 1 };
         if same && (across || down) && fits_across && fits_down && luma.vertical * merged == 2 {
             let layout = Layout::new(frame.width, frame.height, &[(2, 2), (1, 1), (1, 1)]);
-            return Ok((layout, Some(Shrink { across, down, merged })));
+            return (layout, Some(Shrink { across, down, merged }));
         }
     }
-    if source.mcu_blocks() > 10 {
-        return Err(Error::unsupported("JPEG, more than ten blocks in a unit"));
-    }
-    Ok((source.clone(), None))
+    (source.clone(), None)
 }

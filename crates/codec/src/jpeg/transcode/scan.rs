@@ -45,7 +45,15 @@ pub(super) struct Walk<'a> {
     /// The steps of each component, as they were when its first scan began.
     steps: Vec<Option<[u16; 64]>>,
     scans: u64,
+    /// The lowest bit known of each coefficient, by component; [`MISSING`] without any.
+    known: Vec<[u8; 64]>,
+    /// Whether the end-of-image marker was met.
+    complete: bool,
+    /// Bytes of segments that a file without metadata does not have.
+    surplus: usize,
 }
+
+const MISSING: u8 = 0xff;
 
 impl<'a> Walk<'a> {
     pub(super) fn new(source: &'a [u8], components: usize) -> Self {
@@ -58,6 +66,9 @@ impl<'a> Walk<'a> {
             quantization: [None; 4],
             steps: vec![None; components],
             scans: 0,
+            known: vec![[MISSING; 64]; components],
+            complete: false,
+            surplus: 0,
         }
     }
 
@@ -68,6 +79,7 @@ impl<'a> Walk<'a> {
         loop {
             let Some(marker) = self.marker() else { return Ok(None) };
             if marker == EOI {
+                self.complete = true;
                 return Ok(None);
             }
             let rest = &self.source[self.at..];
@@ -86,7 +98,7 @@ impl<'a> Walk<'a> {
                     Limits::check_scans(self.scans)?;
                     return self.read_scan(body, frame).map(Some);
                 }
-                _ => {}
+                _ => self.surplus += 2 + body.len(),
             }
         }
     }
@@ -109,9 +121,18 @@ impl<'a> Walk<'a> {
         Ok(AcTable::new(code(&self.ac, part.ac)?))
     }
 
-    /// Returns the indices of a part's tables, to share what is built of them.
-    pub(super) fn table_indices(part: &Part) -> (usize, usize) {
-        (part.dc, part.ac)
+    /// Fails if scans are missing that the file should have. One that ends in order may leave out
+    /// refinements, one that was cut off may not.
+    pub(super) fn check_complete(&self) -> Result<(), Error> {
+        if !self.complete && self.known.iter().flatten().any(|&low| low > 0) {
+            return Err(Error::truncated("the JPEG ends before its last scan"));
+        }
+        Ok(())
+    }
+
+    /// Returns the bytes up to the present place that are no metadata.
+    pub(super) fn essential(&self) -> usize {
+        self.at - self.surplus
     }
 
     /// Returns the steps of each component; only complete once each had a scan.
@@ -171,6 +192,9 @@ impl<'a> Walk<'a> {
             return Err(broken());
         }
         let (first, last) = (usize::from(first), usize::from(last));
+        for part in &parts {
+            self.known[part.component][first..=last].fill(low);
+        }
         Ok(Scan { parts, first, last, high: high.into(), low: low.into() })
     }
 }
