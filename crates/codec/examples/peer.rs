@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! encode <effort> <quality> <repetitions> <input> <output>   -> <CPU nanoseconds> <bytes>
+//! size <image>                                              -> <pixels>
 //! score <original> <image>...                                -> <SSIMULACRA2> <PSNR> for each image
 //! ```
 //!
@@ -22,6 +23,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         match words.as_slice() {
             ["encode", effort, quality, repetitions, input, output] => {
                 println!("{}", encode(effort, quality, repetitions.parse()?, input, output)?);
+            }
+            ["size", image] => {
+                let result = codec::compress(&fs::read(image)?, &codec::Options::default(), &codec::Limits::default())?;
+                println!("{}", u64::from(result.width) * u64::from(result.height));
             }
             ["score", original, images @ ..] => println!("{}", score(original, images)?),
             _ => return Err(format!("unknown request: {line}").into()),

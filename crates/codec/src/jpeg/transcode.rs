@@ -100,8 +100,12 @@ pub(super) fn transcode(
     let (frame, arch) = (&header.frame, Arch::new());
     let mut picture = Picture::read(header, source, arch, limits)?;
     let (layout, shrink) = layout::result(frame, &picture.layout, quality < FULL_CHROMA);
-    let old = picture.steps()?.into_iter().enumerate();
-    let steps: Vec<_> = old.map(|(index, old)| Steps::new(old, tables::wanted(quality, index > 0, effort))).collect();
+    let old = picture.steps()?;
+    let pixels = (frame.width * frame.height) as usize;
+    let detail = tables::detail(picture.bytes(), pixels, &old[0], quality);
+    let old = old.into_iter().enumerate();
+    let steps: Vec<_> =
+        old.map(|(index, old)| Steps::new(old, tables::wanted(quality, index > 0, effort, detail))).collect();
     let mut lanes = Lanes::new(&picture.layout, &layout, shrink, &steps, [HALF as i16 + 1; 64]);
     let mut coder = Coder::new(&layout, effort);
     let merged = shrink.map_or(1, |shrink| shrink.merged);
@@ -137,7 +141,7 @@ impl Coder {
             Effort::Fast => Self::Plain(Plain::new(components)),
             Effort::Small => Self::Bands(Bands::new(
                 components,
-                Chooser { lambda: tables::tune("LAMBDA", 0.1), chroma: tables::tune("CLAMBDA", 0.1) },
+                Chooser { lambda: tables::tune("LAMBDA", 0.115), chroma: tables::tune("CLAMBDA", 0.115) },
             )),
         }
     }

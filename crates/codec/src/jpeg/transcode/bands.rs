@@ -11,7 +11,7 @@ use super::{
     choose::{Chooser, Rates},
     lane::{Lane, Lanes},
     layout::Layout,
-    tokens::{Tokens, value_bits},
+    tokens::{Sink, Tokens, value_bits},
 };
 
 /// The AC coefficients `first` to `last` of one component.
@@ -36,49 +36,51 @@ impl Band {
         Self { component, first, last, tokens, rates, ended: 0 }
     }
 
-    /// Takes a block's quantized coefficients; those in `mask` are not zero.
-    #[inline(always)]
-    fn block(&mut self, mask: u64, block: &[i16; 64]) {
-        if mask == 0 {
-            self.end();
-            return;
-        }
-        self.flush();
-        let (mut rest, mut before) = (mask, self.first - 1);
-        while rest != 0 {
-            let at = rest.trailing_zeros() as usize;
-            rest &= rest - 1;
-            let mut run = at - before - 1;
-            before = at;
-            while run >= 16 {
-                self.tokens.push(0, 0xf0, 0, 0);
-                run -= 16;
-            }
-            let value = i32::from(block[at % 64]);
-            let size = 32 - value.unsigned_abs().leading_zeros();
-            self.tokens.push(0, run << 4 | size as usize, size, value_bits(value, size));
-        }
-        if before != self.last {
-            self.end();
-        }
-    }
-
-    #[inline(always)]
-    fn end(&mut self) {
-        self.ended += 1;
-        if self.ended == LONGEST_RUN {
-            self.flush();
-        }
-    }
-
     /// Writes the ends of band that are due.
-    #[inline(always)]
     pub(super) fn flush(&mut self) {
-        if self.ended > 0 {
-            let width = self.ended.ilog2();
-            self.tokens.push(0, (width << 4) as usize, width, self.ended - (1 << width));
-            self.ended = 0;
+        self.tokens.reserve(1);
+        let mut sink = self.tokens.sink();
+        flush(&mut sink, &mut self.ended);
+        sink.end();
+    }
+}
+
+/// Takes a block's quantized coefficients; those in `mask` are not zero.
+#[inline(always)]
+fn code(sink: &mut Sink<'_>, ended: &mut u32, (first, last): (usize, usize), mask: u64, block: &[i16; 64]) {
+    if mask == 0 {
+        *ended += 1;
+        if *ended == LONGEST_RUN {
+            flush(sink, ended);
         }
+        return;
+    }
+    flush(sink, ended);
+    let (mut rest, mut before) = (mask, first - 1);
+    while rest != 0 {
+        let at = rest.trailing_zeros() as usize;
+        rest &= rest - 1;
+        let mut run = at - before - 1;
+        before = at;
+        while run >= 16 {
+            sink.push(0, 0xf0, 0, 0);
+            run -= 16;
+        }
+        let value = i32::from(block[at % 64]);
+        let size = 32 - value.unsigned_abs().leading_zeros();
+        sink.push(0, run << 4 | size as usize, size, value_bits(value, size));
+    }
+    if before != last {
+        *ended = 1;
+    }
+}
+
+#[inline(always)]
+fn flush(sink: &mut Sink<'_>, ended: &mut u32) {
+    if *ended > 0 {
+        let width = ended.ilog2();
+        sink.push(0, (width << 4) as usize, width, *ended - (1 << width));
+        *ended = 0;
     }
 }
 
@@ -107,18 +109,20 @@ impl Bands {
     #[inline(always)]
     fn row(&mut self, layout: &Layout, lanes: &mut [Lane], row: usize) {
         self.dc.reserve(layout.mcu_blocks() * layout.mcu_columns);
+        let mut dc_sink = self.dc.sink();
         for column in 0..layout.mcu_columns {
             for (component, lane) in lanes.iter().enumerate() {
                 let plane = &lane.plane;
                 for y in 0..plane.vertical {
                     for x in 0..plane.horizontal {
                         let dc = i32::from(lane.dc[y * plane.padded_columns + column * plane.horizontal + x]);
-                        self.dc.push_difference(2 * component.min(1), dc - self.before[component]);
+                        dc_sink.push_difference(2 * component.min(1), dc - self.before[component]);
                         self.before[component] = dc;
                     }
                 }
             }
         }
+        dc_sink.end();
         // The codes of all blocks so far tell what the next ones will cost.
         self.rows += 1;
         let learn = self.rows.is_power_of_two() || self.rows.is_multiple_of(16);
@@ -132,6 +136,7 @@ impl Bands {
             let rows = plane.vertical.min(plane.rows.saturating_sub(row * plane.vertical));
             band.tokens.reserve((64 * plane.columns + 1) * rows);
             let within = (u64::MAX >> (63 - band.last)) & (u64::MAX << band.first);
+            let mut sink = band.tokens.sink();
             for y in 0..rows {
                 for at in y * plane.padded_columns..y * plane.padded_columns + plane.columns {
                     let mut mask = lane.masks[at] & within;
@@ -139,9 +144,10 @@ impl Bands {
                         let block = &mut lane.blocks[at];
                         mask = self.chooser.choose(mask, block, band.first, band.last, &band.rates, lambda);
                     }
-                    band.block(mask, &lane.blocks[at]);
+                    code(&mut sink, &mut band.ended, (band.first, band.last), mask, &lane.blocks[at]);
                 }
             }
+            sink.end();
         }
     }
 }
@@ -159,7 +165,11 @@ impl WithSimd for BandsRow<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        self.lanes.complete(self.row);
+        if S::IS_SCALAR {
+            self.lanes.complete::<false>(self.row);
+        } else {
+            self.lanes.complete::<true>(self.row);
+        }
         self.bands.row(self.layout, &mut self.lanes.lanes, self.row);
     }
 }

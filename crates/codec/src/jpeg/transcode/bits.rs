@@ -88,7 +88,8 @@ pub(super) struct Window<'a> {
 impl<'a> Window<'a> {
     /// Starts at the beginning of `source`, the bytes behind a scan header.
     pub(super) fn new(source: &'a [u8]) -> Self {
-        let bytes = vec![0; CAPACITY.min(source.len()) + PADDING];
+        // One more than there is, so that the end is met while there is still room.
+        let bytes = vec![0; CAPACITY.min(source.len() + 1) + PADDING];
         Self { source, next: 0, bytes, end: 0, ended: false, bits: Bits::default() }
     }
 

@@ -130,7 +130,8 @@ impl DcTable {
 ///
 /// An entry holds, from the lowest bit: bits taken (4, zero if the code is longer), the first run
 /// (5), the second run (7), the first value (8), the second value (8). A run counts its coefficient
-/// too. Without a second code the second run is zero and the value is repeated.
+/// too. Without a second code the second run is zero and the value is repeated. Where only the
+/// value is too long, an entry holds the code's length (4 bits, above the zero) and symbol (8).
 #[derive(Debug)]
 pub(super) struct AcTable {
     pub(super) code: Code,
@@ -151,7 +152,10 @@ impl AcTable {
     pub(super) fn new(code: &Code) -> Self {
         let singles: Vec<_> = (0..ENTRIES as u32).map(|bits| single(code, bits)).collect();
         let quick = singles.iter().zip(0_u32..).map(|(first, bits)| {
-            let Some(first) = first else { return 0 };
+            let Some(first) = first else {
+                let found = code.find(bits << (16 - LOOK), 1).filter(|&(length, _)| length <= LOOK);
+                return found.map_or(0, |(length, symbol)| length << 4 | u32::from(symbol) << 8);
+            };
             if first.run == END as u32 {
                 return first.taken | 16 << 4 | (END as u32 - 16) << 9;
             }

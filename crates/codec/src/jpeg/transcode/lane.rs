@@ -151,13 +151,13 @@ impl Lanes {
 
     /// Completes the result's MCU row `row`, once all of its blocks have been put.
     #[inline(always)]
-    pub(super) fn complete(&mut self, row: usize) {
+    pub(super) fn complete<const FUSED: bool>(&mut self, row: usize) {
         for ((lane, raw), shrinker) in self.lanes.iter_mut().zip(&self.raw).zip(&self.shrinkers) {
             if let (Some(raw), Some(shrinker)) = (raw, shrinker) {
                 // Rows of the source that show something of the picture.
                 let rows = (raw.plane.rows - row * raw.rows).min(raw.rows);
                 for x in 0..lane.plane.columns {
-                    lane.masks[x] = shrinker.shrink(
+                    lane.masks[x] = shrinker.shrink::<FUSED>(
                         &raw.blocks,
                         (raw.plane.padded_columns, raw.plane.columns, rows),
                         x,

@@ -70,6 +70,11 @@ impl<'a> Picture<'a> {
         self.walk.steps()
     }
 
+    /// Returns the source's size without the metadata seen so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.walk.source.len() - self.walk.surplus
+    }
+
     /// Hands MCU row `row` to `lanes`.
     pub(super) fn row(&mut self, row: usize, lanes: &mut Lanes) -> Result<(), Error> {
         lanes.begin(row);

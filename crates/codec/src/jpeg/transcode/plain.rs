@@ -6,7 +6,7 @@ use super::{
     lane::{Lane, Lanes},
     layout::Layout,
     step::{FRACTION, HALF},
-    tokens::{Tokens, value_bits},
+    tokens::{Sink, Tokens, value_bits},
 };
 
 /// A sequential scan that is being put together.
@@ -24,6 +24,7 @@ impl Plain {
     #[inline(always)]
     fn row(&mut self, layout: &Layout, lanes: &[Lane]) {
         self.tokens.reserve(64 * layout.mcu_blocks() * layout.mcu_columns);
+        let mut sink = self.tokens.sink();
         for column in 0..layout.mcu_columns {
             for (component, lane) in lanes.iter().enumerate() {
                 let plane = &lane.plane;
@@ -32,34 +33,35 @@ impl Plain {
                     for x in 0..plane.horizontal {
                         let at = y * plane.padded_columns + column * plane.horizontal + x;
                         let dc = i32::from(lane.dc[at]);
-                        self.tokens.push_difference(table, dc - self.before[component]);
+                        sink.push_difference(table, dc - self.before[component]);
                         self.before[component] = dc;
-                        self.coefficients(table + 1, lane.masks[at], &lane.blocks[at]);
+                        coefficients(&mut sink, table + 1, lane.masks[at], &lane.blocks[at]);
                     }
                 }
             }
         }
+        sink.end();
     }
+}
 
-    #[inline(always)]
-    fn coefficients(&mut self, table: usize, mask: u64, block: &[i16; 64]) {
-        let (mut rest, mut last) = (mask, 0);
-        while rest != 0 {
-            let at = rest.trailing_zeros() as usize;
-            rest &= rest - 1;
-            let mut run = at - last - 1;
-            last = at;
-            while run >= 16 {
-                self.tokens.push(table, 0xf0, 0, 0);
-                run -= 16;
-            }
-            let value = rounded(block[at % 64]);
-            let size = 32 - value.unsigned_abs().leading_zeros();
-            self.tokens.push(table, run << 4 | size as usize, size, value_bits(value, size));
+#[inline(always)]
+fn coefficients(sink: &mut Sink<'_>, table: usize, mask: u64, block: &[i16; 64]) {
+    let (mut rest, mut last) = (mask, 0);
+    while rest != 0 {
+        let at = rest.trailing_zeros() as usize;
+        rest &= rest - 1;
+        let mut run = at - last - 1;
+        last = at;
+        while run >= 16 {
+            sink.push(table, 0xf0, 0, 0);
+            run -= 16;
         }
-        if last != 63 {
-            self.tokens.push(table, 0, 0, 0);
-        }
+        let value = rounded(block[at % 64]);
+        let size = 32 - value.unsigned_abs().leading_zeros();
+        sink.push(table, run << 4 | size as usize, size, value_bits(value, size));
+    }
+    if last != 63 {
+        sink.push(table, 0, 0, 0);
     }
 }
 
@@ -76,7 +78,11 @@ impl WithSimd for PlainRow<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        self.lanes.complete(self.row);
+        if S::IS_SCALAR {
+            self.lanes.complete::<false>(self.row);
+        } else {
+            self.lanes.complete::<true>(self.row);
+        }
         self.plain.row(self.layout, &self.lanes.lanes);
     }
 }

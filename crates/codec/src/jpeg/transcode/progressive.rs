@@ -162,13 +162,7 @@ impl<'a> Progressive<'a> {
                         break;
                     }
                     0 => 0,
-                    1 => {
-                        if bits.take(1) == 1 {
-                            step
-                        } else {
-                            -step
-                        }
-                    }
+                    1 => step.wrapping_mul(2 * bits.take(1) as i16 - 1),
                     size => return Err(Error::corrupt(format!("a refinement of {size} bits"))),
                 };
                 // The place is that of the zero behind `run` zeros.
@@ -218,15 +212,18 @@ impl<'a> Progressive<'a> {
     }
 }
 
-/// Takes one bit for each coefficient of `which`; a one makes it larger by `step`.
+/// Takes one bit for each coefficient of `which`; a one makes it larger by `step`. Whether it is a
+/// one cannot be foreseen, so there is no branch on it.
 #[inline(always)]
 fn refine(bits: &mut Bits, window: &[u8], block: &mut Block, mut which: u64, step: i16) {
     while which != 0 {
-        let at = which.trailing_zeros() as usize % 64;
-        which &= which - 1;
         bits.refill(window);
-        if bits.take(1) == 1 && block[at] & step == 0 {
-            block[at] = block[at].wrapping_add(if block[at] < 0 { -step } else { step });
+        for _ in 0..which.count_ones().min(48) {
+            let at = which.trailing_zeros() as usize % 64;
+            which &= which.wrapping_sub(1);
+            let more = step & (bits.take(1) as i16).wrapping_neg();
+            let sign = block[at] >> 15;
+            block[at] = block[at].wrapping_add((more ^ sign) - sign);
         }
     }
 }

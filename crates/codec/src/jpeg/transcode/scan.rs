@@ -50,7 +50,7 @@ pub(super) struct Walk<'a> {
     /// Whether the end-of-image marker was met.
     complete: bool,
     /// Bytes of segments that a file without metadata does not have.
-    surplus: usize,
+    pub(super) surplus: usize,
 }
 
 const MISSING: u8 = 0xff;

@@ -9,7 +9,6 @@ use super::{
     lane::Lanes,
     layout::Layout,
     scan::{Scan, Walk},
-    step::LARGEST,
     store::Store,
     zigzag::ZIGZAG_LONG,
 };
@@ -223,10 +222,22 @@ fn step<const NATURAL: bool>(bits: &mut Bits, table: &AcTable, at: &mut usize, r
     let first = *at + (entry >> 4 & 31) as usize;
     // A block that ends at its last coefficient has no end of block: what follows is another's.
     if entry & 15 == 0 || first >= 63 {
-        let (after, run, value) = long(*bits, table)?;
-        *bits = after;
-        *at += run;
-        room[place::<NATURAL>(*at)] = value;
+        let symbol = if entry & 15 == 0 && entry != 0 {
+            bits.skip(entry >> 4 & 15);
+            (entry >> 8 & 255) as u8
+        } else {
+            let (after, symbol) = long(*bits, table)?;
+            *bits = after;
+            symbol
+        };
+        let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+        if size == 0 || size > 10 {
+            *at += uncommon(run, size)?;
+            bits.skip(size);
+            return Ok(*at >= 63);
+        }
+        *at += run + 1;
+        room[place::<NATURAL>(*at)] = bits.value(size) as i16;
         return Ok(*at >= 63);
     }
     bits.skip(entry & 15);
@@ -242,24 +253,21 @@ fn place<const NATURAL: bool>(at: usize) -> usize {
     if NATURAL { usize::from(ZIGZAG_LONG[at]) } else { at }
 }
 
-/// Decodes a code too long for the table; returns run and value. The reservoir goes in and out by
-/// value: behind a reference it could not stay in registers.
+/// Decodes a code too long for the table. The reservoir goes in and out by value: behind a
+/// reference it could not stay in registers.
 #[inline(never)]
-fn long(mut bits: Bits, table: &AcTable) -> Result<(Bits, usize, i16), Error> {
+fn long(mut bits: Bits, table: &AcTable) -> Result<(Bits, u8), Error> {
     let symbol = table.code.symbol(&mut bits)?;
-    let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+    Ok((bits, symbol))
+}
+
+/// Returns how far a symbol without a value, or with one no 8-bit picture has, leads.
+#[cold]
+fn uncommon(run: usize, size: u32) -> Result<usize, Error> {
     match (run, size) {
-        (0, 0) => Ok((bits, END, 0)),
-        (1..15, 0) => Err(Error::corrupt("a code that sequential scans do not have")),
-        (_, 0..=10) => {
-            let value = bits.value(size) as i16;
-            Ok((bits, run + 1, value))
-        }
-        // No 8-bit picture has them; some encoders clip late and write one bit too many.
-        (_, 11) => {
-            let value = (bits.value(size) as i16).clamp(-LARGEST, LARGEST);
-            Ok((bits, run + 1, value))
-        }
+        (0, 0) => Ok(END),
+        (15, 0) => Ok(16),
+        (_, 0) => Err(Error::corrupt("a code that sequential scans do not have")),
         _ => Err(Error::corrupt(format!("a coefficient of {size} bits"))),
     }
 }

@@ -68,7 +68,7 @@ impl Shrinker {
     /// Makes block `x` of the result out of up to four of the source's, which lie in rows of
     /// `(padded columns, visible columns, visible rows)`. Returns the mask as `rescale` does.
     #[inline(always)]
-    pub(super) fn shrink(
+    pub(super) fn shrink<const FUSED: bool>(
         &self,
         source: &[Block],
         (padded, columns, rows): (usize, usize, usize),
@@ -78,22 +78,22 @@ impl Shrinker {
     ) -> u64 {
         let at = |x: usize, y: usize| (x < columns && y < rows).then(|| &source[y * padded + x]);
         let whole = if self.shrink.across {
-            let (left, used) = self.down(at(2 * x, 0), at(2 * x, 1));
+            let (left, used) = self.down::<FUSED>(at(2 * x, 0), at(2 * x, 1));
             if 2 * x + 1 < columns {
-                let (right, more) = self.down(at(2 * x + 1, 0), at(2 * x + 1, 1));
-                self.across(&left, Some(&right), used | more)
+                let (right, more) = self.down::<FUSED>(at(2 * x + 1, 0), at(2 * x + 1, 1));
+                self.across::<FUSED>(&left, Some(&right), used | more)
             } else {
-                self.across(&left, None, used)
+                self.across::<FUSED>(&left, None, used)
             }
         } else {
-            self.down(at(x, 0), at(x, 1)).0
+            self.down::<FUSED>(at(x, 0), at(x, 1)).0
         };
         self.quantize(&whole, block, dc)
     }
 
     /// Joins two blocks, one below the other. Also returns which columns are not zero.
     #[inline(always)]
-    fn down(&self, upper: Option<&Block>, lower: Option<&Block>) -> (Matrix, u32) {
+    fn down<const FUSED: bool>(&self, upper: Option<&Block>, lower: Option<&Block>) -> (Matrix, u32) {
         let Some(upper) = upper else { return ([[0.0; 8]; 8], 0) };
         let mut used = 0;
         let mut result = [[0.0; 8]; 8];
@@ -136,7 +136,7 @@ impl Shrinker {
             for i in 0..8 {
                 let (factor, part) = (self.first[i][j], if i % 2 == 0 { &even } else { &odd });
                 for k in 0..8 {
-                    result[i][k] += factor * part[k];
+                    result[i][k] = multiply_add::<FUSED>(factor, part[k], result[i][k]);
                 }
             }
         }
@@ -145,19 +145,23 @@ impl Shrinker {
 
     /// Joins two blocks side by side; only the columns in `used` are not zero.
     #[inline(always)]
-    fn across(&self, left: &Matrix, right: Option<&Matrix>, used: u32) -> Matrix {
+    fn across<const FUSED: bool>(&self, left: &Matrix, right: Option<&Matrix>, used: u32) -> Matrix {
         let mut result = [[0.0; 8]; 8];
         let last = (32 - used.leading_zeros()) as usize;
         for i in 0..8 {
-            let mut sum = [0.0; 8];
+            // Two sums, as each addition has to wait for the one before.
+            let (mut even, mut odd) = ([0.0; 8], [0.0; 8]);
             for j in 0..last.min(8) {
                 let first = left[i][j];
                 let second = right.map_or(first * alternate(j), |right| right[i][j]);
                 for k in 0..8 {
-                    sum[k] += first * self.left[j][k] + second * self.right[j][k];
+                    even[k] = multiply_add::<FUSED>(first, self.left[j][k], even[k]);
+                    odd[k] = multiply_add::<FUSED>(second, self.right[j][k], odd[k]);
                 }
             }
-            result[i] = sum;
+            for k in 0..8 {
+                result[i][k] = even[k] + odd[k];
+            }
         }
         result
     }
@@ -191,6 +195,12 @@ impl Shrinker {
         }
         kept
     }
+}
+
+/// Fused only where the CPU can: elsewhere it would be a call for each.
+#[inline(always)]
+fn multiply_add<const FUSED: bool>(factor: f32, other: f32, sum: f32) -> f32 {
+    if FUSED { factor.mul_add(other, sum) } else { factor * other + sum }
 }
 
 #[inline(always)]

@@ -29,22 +29,11 @@ impl Tokens {
         }
     }
 
-    /// Notes `symbol` of `table` with `width` extra bits. Without room it is lost: see `reserve`.
+    /// Takes symbols, at most as many as there is room for.
     #[inline(always)]
-    pub(super) fn push(&mut self, table: usize, symbol: usize, width: u32, bits: u32) {
-        let index = table << 8 | symbol;
-        self.counts[index % 1024] += 1;
-        if let Some(token) = self.list.get_mut(self.length) {
-            *token = (index as u32) << 20 | width << 16 | bits;
-            self.length += 1;
-        }
-    }
-
-    /// Notes the difference of two DC coefficients.
-    #[inline(always)]
-    pub(super) fn push_difference(&mut self, table: usize, difference: i32) {
-        let size = 32 - difference.unsigned_abs().leading_zeros();
-        self.push(table, size as usize, size, value_bits(difference, size));
+    pub(super) fn sink(&mut self) -> Sink<'_> {
+        let Self { list, length, counts } = self;
+        Sink { at: *length, list, counts, length }
     }
 
     /// Returns the memory taken, in bytes.
@@ -64,22 +53,59 @@ impl Tokens {
 
     /// Writes all symbols.
     pub(super) fn write(&self, codes: &[Option<Codes>; 4], writer: &mut Writer) {
-        let mut flat = vec![(0_u32, 0_u32); 1024];
+        let mut flat = Box::new([(0_u32, 0_u32); 1024]);
         for (table, codes) in codes.iter().enumerate() {
             if let Some(codes) = codes {
                 flat[table << 8..][..256].copy_from_slice(&codes.codes);
             }
         }
         for part in self.list[..self.length].chunks(CHUNK) {
-            writer.put_all(
-                part.iter().map(|token| {
-                    let (code, length) = flat[(token >> 20) as usize % 1024];
-                    let width = token >> 16 & 15;
-                    (code << width | (token & 0xffff), length + width)
-                }),
-                CHUNK,
-            );
+            let (pairs, rest) = part.as_chunks::<2>();
+            writer
+                .put_pairs(pairs.iter().map(|&[first, second]| (look(&flat, first), look(&flat, second))), pairs.len());
+            writer.put_pairs(rest.iter().map(|&token| (look(&flat, token), (0, 0))), rest.len());
         }
+    }
+}
+
+/// Returns the bits of a symbol and how many they are.
+#[inline(always)]
+fn look(codes: &[(u32, u32); 1024], token: u32) -> (u32, u32) {
+    let (code, length) = codes[(token >> 20) as usize % 1024];
+    let width = token >> 16 & 15;
+    (code << width | (token & 0xffff), length + width)
+}
+
+/// Takes symbols. A value of its own, so that it can live in registers; ends with [`end`](Self::end).
+pub(super) struct Sink<'a> {
+    list: &'a mut [u32],
+    counts: &'a mut [u32; 1024],
+    at: usize,
+    length: &'a mut usize,
+}
+
+impl Sink<'_> {
+    /// Notes `symbol` of `table` with `width` extra bits. Without room it is lost: see `reserve`.
+    #[inline(always)]
+    pub(super) fn push(&mut self, table: usize, symbol: usize, width: u32, bits: u32) {
+        let index = table << 8 | symbol;
+        self.counts[index % 1024] += 1;
+        if let Some(token) = self.list.get_mut(self.at) {
+            *token = (index as u32) << 20 | width << 16 | bits;
+            self.at += 1;
+        }
+    }
+
+    /// Notes the difference of two DC coefficients.
+    #[inline(always)]
+    pub(super) fn push_difference(&mut self, table: usize, difference: i32) {
+        let size = 32 - difference.unsigned_abs().leading_zeros();
+        self.push(table, size as usize, size, value_bits(difference, size));
+    }
+
+    #[inline(always)]
+    pub(super) fn end(self) {
+        *self.length = self.at;
     }
 }
 

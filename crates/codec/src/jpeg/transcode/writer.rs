@@ -4,7 +4,7 @@
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) bytes: Vec<u8>,
-    /// The last `count` bits, below 32, are still to be written.
+    /// The last `count` bits, below 8, are still to be written.
     reservoir: u64,
     count: u32,
 }
@@ -21,27 +21,30 @@ impl Writer {
         self.bytes.extend_from_slice(body);
     }
 
-    /// Writes values of at most 32 bits, each with its number of bits; `count` at most.
+    /// Writes pairs of values of at most 28 bits, each with its number of bits; `count` at most.
     #[inline]
-    pub(super) fn put_all(&mut self, values: impl Iterator<Item = (u32, u32)>, count: usize) {
+    pub(super) fn put_pairs(&mut self, pairs: impl Iterator<Item = ((u32, u32), (u32, u32))>, count: usize) {
         let start = self.bytes.len();
-        // Each byte may need one more behind it.
-        self.bytes.resize(start + 8 * count + 8, 0);
+        // Each byte may need one more behind it, and eight are written where fewer count.
+        self.bytes.resize(start + 14 * count + 16, 0);
         let (mut reservoir, mut left, mut at) = (self.reservoir, self.count, start);
-        for (bits, width) in values {
-            reservoir = reservoir << width | u64::from(bits);
+        for ((first, first_width), (second, second_width)) in pairs {
+            let width = first_width + second_width;
+            reservoir = reservoir << width | u64::from(first) << second_width | u64::from(second);
             left += width;
-            if left >= 32 {
-                left -= 32;
-                let word = (reservoir >> left) as u32;
-                if (!word).wrapping_sub(0x0101_0101) & word & 0x8080_8080 == 0 {
-                    if let Some(to) = self.bytes[at..].first_chunk_mut() {
-                        *to = word.to_be_bytes();
-                    }
-                    at += 4;
-                } else {
-                    at = stuff(&mut self.bytes, at, word);
+            // Up to 7 + 2 * 28 bits; what does not fill a byte stays.
+            let word = (reservoir << 1) << (63 - left);
+            let whole = left / 8;
+            left %= 8;
+            let unused = u64::MAX.checked_shr(8 * whole).unwrap_or(0);
+            let flipped = !word | unused;
+            if flipped.wrapping_sub(0x0101_0101_0101_0101) & !flipped & 0x8080_8080_8080_8080 == 0 {
+                if let Some(to) = self.bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+                    *to = word.to_be_bytes();
                 }
+                at += whole as usize;
+            } else {
+                at = stuff(&mut self.bytes, at, word, whole as usize);
             }
         }
         self.bytes.truncate(at);
@@ -64,12 +67,17 @@ impl Writer {
     }
 }
 
-/// Writes four bytes of which at least one is 0xff; returns where the next one goes.
+/// Writes the first `count` bytes of `word`, at least one of which is 0xff; returns where the next
+/// one goes.
 #[cold]
-fn stuff(bytes: &mut [u8], mut at: usize, word: u32) -> usize {
-    for byte in word.to_be_bytes() {
+fn stuff(bytes: &mut [u8], mut at: usize, word: u64, count: usize) -> usize {
+    for byte in word.to_be_bytes().into_iter().take(count) {
         bytes[at] = byte;
-        at += if byte == 0xff { 2 } else { 1 };
+        at += 1;
+        if byte == 0xff {
+            bytes[at] = 0;
+            at += 1;
+        }
     }
     at
 }
