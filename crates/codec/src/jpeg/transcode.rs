@@ -21,6 +21,7 @@ mod bits;
 mod block;
 mod choose;
 mod code;
+mod direct;
 mod huffman;
 mod lane;
 mod layout;
@@ -45,7 +46,7 @@ use layout::Layout;
 use picture::Picture;
 use plain::{Plain, PlainRow};
 use pulp::Arch;
-use step::{HALF, Steps};
+use step::{HALF, Scale, Steps};
 use writer::Writer;
 
 use super::header::{Header, Transform};
@@ -106,15 +107,24 @@ pub(super) fn transcode(
     let old = old.into_iter().enumerate();
     let steps: Vec<_> =
         old.map(|(index, old)| Steps::new(old, tables::wanted(quality, index > 0, effort, detail))).collect();
-    let mut lanes = Lanes::new(&picture.layout, &layout, shrink, &steps, [HALF as i16 + 1; 64]);
     let mut coder = Coder::new(&layout, effort);
-    let merged = shrink.map_or(1, |shrink| shrink.merged);
-    for row in 0..layout.mcu_rows {
-        for source_row in (row * merged..picture.layout.mcu_rows).take(merged) {
-            picture.row(source_row, &mut lanes)?;
+    let least = [HALF as i16 + 1; 64];
+    if let (Coder::Plain(plain), None) = (&mut coder, shrink) {
+        let scales: Vec<_> = steps.iter().map(|steps| Scale::new(steps, least)).collect();
+        for row in 0..layout.mcu_rows {
+            picture.row_direct(row, &scales, plain)?;
+            limits.check_alloc(plain.tokens.memory())?;
         }
-        coder.row(&layout, &mut lanes, row, arch);
-        limits.check_alloc(coder.memory())?;
+    } else {
+        let mut lanes = Lanes::new(&picture.layout, &layout, shrink, &steps, least);
+        let merged = shrink.map_or(1, |shrink| shrink.merged);
+        for row in 0..layout.mcu_rows {
+            for source_row in (row * merged..picture.layout.mcu_rows).take(merged) {
+                picture.row(source_row, &mut lanes)?;
+            }
+            coder.row(&layout, &mut lanes, row, arch);
+            limits.check_alloc(coder.memory())?;
+        }
     }
     let essential = picture.finish()?;
     let mut start = Vec::with_capacity(source.len() / 2);

@@ -9,8 +9,8 @@ use crate::Error;
 /// Bits that one look-up sees.
 pub(super) const LOOK: u32 = 11;
 const ENTRIES: usize = 1 << LOOK;
-/// What an end of block adds to the position, beyond anything runs can reach: 62 + 16 + 16.
-pub(super) const END: usize = 112;
+/// The step of an end of block: from any place it leads behind the block's last one.
+pub(super) const END: u32 = 63;
 
 /// A table as the file defines it.
 #[derive(Debug, Clone)]
@@ -101,9 +101,10 @@ impl DcTable {
         Self { quick: quick.collect(), code: code.clone() }
     }
 
-    /// Takes a difference. At least 32 bits must be available.
+    /// Takes a difference. At least 32 bits must be available, and all but [`LOOK`] still are
+    /// afterwards.
     #[inline(always)]
-    pub(super) fn difference(&self, bits: &mut Bits) -> Result<i32, Error> {
+    pub(super) fn difference(&self, bits: &mut Bits, window: &[u8]) -> Result<i32, Error> {
         let entry = self.quick[bits.peek(LOOK) as usize % ENTRIES];
         if entry & 15 != 0 {
             bits.skip(entry as u32 & 15);
@@ -111,6 +112,7 @@ impl DcTable {
         }
         let (after, difference) = self.long(*bits)?;
         *bits = after;
+        bits.refill(window);
         Ok(difference)
     }
 
@@ -128,14 +130,56 @@ impl DcTable {
 
 /// A table of runs and AC coefficients.
 ///
-/// An entry holds, from the lowest bit: bits taken (4, zero if the code is longer), the first run
-/// (5), the second run (7), the first value (8), the second value (8). A run counts its coefficient
-/// too. Without a second code the second run is zero and the value is repeated. Where only the
-/// value is too long, an entry holds the code's length (4 bits, above the zero) and symbol (8).
+/// Where only the value is too long, the entry of a code holds, above six bits of zero, the code's
+/// length (4) and its symbol (8); where the code itself is, it is zero.
 #[derive(Debug)]
 pub(super) struct AcTable {
     pub(super) code: Code,
     quick: Vec<u32>,
+}
+
+/// What one look-up finds: from the lowest bit the bits taken (6), the first run (4), the step to
+/// the second coefficient (6), the first value (8) and the second (8).
+///
+/// Without a second code that step is zero and the value is repeated. An end of block is the step
+/// [`END`], and writes a zero behind the block or, on its own, in its place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry(u32);
+
+impl Entry {
+    /// Bits taken, zero if there is more to do.
+    #[inline(always)]
+    pub(super) fn taken(self) -> u32 {
+        self.0 & 63
+    }
+
+    /// Returns the step from the coefficient before to the first one.
+    #[inline(always)]
+    pub(super) fn first(self) -> usize {
+        (self.0 >> 6 & 15) as usize + 1
+    }
+
+    #[inline(always)]
+    pub(super) fn first_value(self) -> i16 {
+        i16::from((self.0 >> 16) as i8)
+    }
+
+    /// Returns the step from the first coefficient to the second.
+    #[inline(always)]
+    pub(super) fn second(self) -> usize {
+        (self.0 >> 10 & 63) as usize
+    }
+
+    #[inline(always)]
+    pub(super) fn second_value(self) -> i16 {
+        i16::from((self.0 >> 24) as i8)
+    }
+
+    /// Returns length and symbol of the code, where only its value is too long.
+    #[inline(always)]
+    pub(super) fn code(self) -> Option<(u32, u8)> {
+        (self.0 & 63 == 0 && self.0 != 0).then_some((self.0 >> 6 & 15, (self.0 >> 10) as u8))
+    }
 }
 
 /// One code and its value.
@@ -154,24 +198,24 @@ impl AcTable {
         let quick = singles.iter().zip(0_u32..).map(|(first, bits)| {
             let Some(first) = first else {
                 let found = code.find(bits << (16 - LOOK), 1).filter(|&(length, _)| length <= LOOK);
-                return found.map_or(0, |(length, symbol)| length << 4 | u32::from(symbol) << 8);
+                return found.map_or(0, |(length, symbol)| length << 6 | u32::from(symbol) << 10);
             };
-            if first.run == END as u32 {
-                return first.taken | 16 << 4 | (END as u32 - 16) << 9;
+            if first.run == END {
+                return first.taken | END << 10;
             }
             let next = (bits << first.taken) as usize % ENTRIES;
             let second = singles[next].filter(|second| first.taken + second.taken <= LOOK);
             let second = second.unwrap_or(Single { taken: 0, run: 0, value: first.value });
             let values = u32::from(first.value as u8) << 16 | u32::from(second.value as u8) << 24;
-            (first.taken + second.taken) | first.run << 4 | second.run << 9 | values
+            (first.taken + second.taken) | (first.run - 1) << 6 | second.run << 10 | values
         });
         Self { quick: quick.collect(), code: code.clone() }
     }
 
     /// Returns the entry for the next bits.
     #[inline(always)]
-    pub(super) fn entry(&self, bits: &Bits) -> u32 {
-        self.quick[bits.peek(LOOK) as usize % ENTRIES]
+    pub(super) fn entry(&self, bits: &Bits) -> Entry {
+        Entry(self.quick[bits.peek(LOOK) as usize % ENTRIES])
     }
 }
 
@@ -183,7 +227,7 @@ fn single(code: &Code, bits: u32) -> Option<Single> {
         return None;
     }
     match (run, size) {
-        (0, 0) => Some(Single { taken, run: END as u32, value: 0 }),
+        (0, 0) => Some(Single { taken, run: END, value: 0 }),
         (1..15, 0) => None,
         _ => {
             let value = extend((bits >> (LOOK - taken)) as i32 & ((1 << size) - 1), size);

@@ -2,10 +2,10 @@
 
 use super::{
     block::{Block, rescale},
+    direct::Target,
     layout::{Layout, Plane, Shrink},
     shrink::Shrinker,
-    step::{LARGEST, Scale, Steps},
-    zigzag::ZIGZAG,
+    step::{Scale, Steps},
 };
 
 /// One component's part of a row of MCUs.
@@ -92,61 +92,11 @@ impl Lanes {
         }
     }
 
-    /// Whether the blocks of `component` are wanted in natural order.
-    #[inline(always)]
-    pub(super) fn wants_natural(&self, component: usize) -> bool {
-        self.raw[component].is_some()
-    }
-
     /// Begins MCU row `row` of the source.
     pub(super) fn begin(&mut self, row: usize) {
         for (origin, plane) in self.origin.iter_mut().zip(&self.source.planes) {
             *origin = (row % self.merged * plane.vertical, row * plane.vertical);
         }
-    }
-
-    /// Takes a block in zigzag order, at column `x` and row `y` of the present MCU row.
-    #[inline(always)]
-    pub(super) fn put(&mut self, component: usize, x: usize, y: usize, block: &Block, dc: i32) {
-        let plane = &self.source.planes[component];
-        let (within, whole) = self.origin[component];
-        if x >= plane.columns || whole + y >= plane.rows {
-            return;
-        }
-        let lane = &mut self.lanes[component];
-        let at = (within + y) * lane.plane.padded_columns + x;
-        let scale = &self.scales[component];
-        lane.masks[at] = rescale(block, scale, &mut lane.blocks[at]);
-        lane.dc[at] = scale.dc(dc);
-    }
-
-    /// Takes a block in natural order.
-    #[inline(always)]
-    pub(super) fn put_natural(&mut self, component: usize, x: usize, y: usize, block: &Block, dc: i32) {
-        let (within, _) = self.origin[component];
-        let Some(raw) = &mut self.raw[component] else { return };
-        let block_to = &mut raw.blocks[(within + y) * raw.plane.padded_columns + x];
-        *block_to = *block;
-        block_to[0] = dc.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
-    }
-
-    /// Takes a block in zigzag order whichever order is wanted.
-    #[inline(always)]
-    pub(super) fn put_any(&mut self, component: usize, x: usize, y: usize, block: &Block) {
-        let dc = i32::from(block[0]);
-        // Only broken files exceed this.
-        let mut block = *block;
-        for value in &mut block {
-            *value = (*value).clamp(-LARGEST, LARGEST);
-        }
-        if !self.wants_natural(component) {
-            return self.put(component, x, y, &block, dc);
-        }
-        let mut natural = [0; 64];
-        for (value, at) in block.iter().zip(ZIGZAG) {
-            natural[usize::from(at)] = *value;
-        }
-        self.put_natural(component, x, y, &natural, dc);
     }
 
     /// Completes the result's MCU row `row`, once all of its blocks have been put.
@@ -169,4 +119,36 @@ impl Lanes {
             lane.pad(row);
         }
     }
+}
+
+impl Target for Lanes {
+    #[inline(always)]
+    fn wants_natural(&self, component: usize) -> bool {
+        self.raw[component].is_some()
+    }
+
+    #[inline(always)]
+    fn put(&mut self, component: usize, x: usize, y: usize, block: &Block, dc: i32) {
+        let plane = &self.source.planes[component];
+        let (within, whole) = self.origin[component];
+        if x >= plane.columns || whole + y >= plane.rows {
+            return;
+        }
+        let lane = &mut self.lanes[component];
+        let at = (within + y) * lane.plane.padded_columns + x;
+        let scale = &self.scales[component];
+        lane.masks[at] = rescale(block, scale, &mut lane.blocks[at]);
+        lane.dc[at] = scale.dc(dc);
+    }
+    #[inline(always)]
+    fn put_natural(&mut self, component: usize, x: usize, y: usize, block: &Block, dc: i32) {
+        let (within, _) = self.origin[component];
+        let Some(raw) = &mut self.raw[component] else { return };
+        let block_to = &mut raw.blocks[(within + y) * raw.plane.padded_columns + x];
+        *block_to = *block;
+        block_to[0] = dc.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+    }
+
+    #[inline(always)]
+    fn unit(&mut self) {}
 }

@@ -1,14 +1,17 @@
 //! A source that is being decoded, row by row.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::{
     super::header::Header,
+    direct::Direct,
     lane::Lanes,
     layout::Layout,
+    plain::Plain,
     progressive::{Progressive, ProgressiveAll},
     scan::Walk,
     sequential::{Sequential, SequentialAll, SequentialRow},
+    step::Scale,
     store::{Store, StoreRow},
 };
 use crate::{Error, Limits};
@@ -88,6 +91,12 @@ impl<'a> Picture<'a> {
         }
     }
 
+    /// Codes MCU row `row` at once into `plain`.
+    pub(super) fn row_direct(&mut self, row: usize, scales: &[Scale], plain: &mut Plain) -> Result<(), Error> {
+        let (layout, coefficients) = (&self.layout, &mut self.coefficients);
+        self.arch.dispatch(DirectRow { layout, coefficients, row, scales, plain })
+    }
+
     /// Ends the picture, and returns the source's size without metadata.
     pub(super) fn finish(mut self) -> Result<usize, Error> {
         if let Coefficients::Stream(scan) = &mut self.coefficients {
@@ -95,5 +104,31 @@ impl<'a> Picture<'a> {
             self.walk.pass(length);
         }
         Ok(self.walk.essential())
+    }
+}
+
+/// Decodes and codes one row; compiled for several CPUs.
+struct DirectRow<'a, 'b> {
+    layout: &'a Layout,
+    coefficients: &'a mut Coefficients<'b>,
+    row: usize,
+    scales: &'a [Scale],
+    plain: &'a mut Plain,
+}
+
+impl WithSimd for DirectRow<'_, '_> {
+    type Output = Result<(), Error>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        let Plain { tokens, before } = self.plain;
+        tokens.reserve(65 * self.layout.mcu_blocks() * self.layout.mcu_columns);
+        let mut direct = Direct::new(&self.layout.planes, self.scales, self.row, tokens.sink(), before);
+        match self.coefficients {
+            Coefficients::Stream(scan) => scan.row(self.layout.mcu_columns, &mut direct)?,
+            Coefficients::Store(store) => store.row(self.layout, self.row, &mut direct),
+        }
+        direct.end();
+        Ok(())
     }
 }

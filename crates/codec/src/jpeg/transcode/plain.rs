@@ -13,7 +13,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Plain {
     pub(super) tokens: Tokens,
-    before: Vec<i32>,
+    pub(super) before: Vec<i32>,
 }
 
 impl Plain {
@@ -44,8 +44,9 @@ impl Plain {
     }
 }
 
+/// Notes the AC coefficients of a block; those in `mask` are not zero.
 #[inline(always)]
-fn coefficients(sink: &mut Sink<'_>, table: usize, mask: u64, block: &[i16; 64]) {
+pub(super) fn coefficients(sink: &mut Sink<'_>, table: usize, mask: u64, block: &[i16; 64]) {
     let (mut rest, mut last) = (mask, 0);
     while rest != 0 {
         let at = rest.trailing_zeros() as usize;

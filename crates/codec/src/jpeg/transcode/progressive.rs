@@ -85,7 +85,12 @@ impl<'a> Progressive<'a> {
                     self.window.refill();
                     if let Some(table) = self.dc.get(index) {
                         let before = &mut self.before[index];
-                        let sum = before.wrapping_add(table.difference(&mut self.window.bits)?);
+                        let sum = before.wrapping_add({
+                            let mut bits = self.window.bits;
+                            let difference = table.difference(&mut bits, self.window.bytes())?;
+                            self.window.bits = bits;
+                            difference
+                        });
                         *before = sum.clamp(-32_768, 32_767);
                         block[0] = (*before << self.scan.low) as i16;
                     } else {
@@ -106,7 +111,7 @@ impl<'a> Progressive<'a> {
         }
         let Some(table) = &self.ac else { return Ok(()) };
         let (last, low) = (self.scan.last, self.scan.low);
-        let mut at = self.scan.first - 1;
+        let (mut at, mut step) = (self.scan.first - 1, 0);
         let mut put = |at: usize, value: i32| {
             if let Some(to) = block.get_mut(at) {
                 *to = (value << low) as i16;
@@ -116,12 +121,13 @@ impl<'a> Progressive<'a> {
         while at < last {
             bits.refill(self.window.bytes());
             let entry = table.entry(bits);
-            let first = at + (entry >> 4 & 31) as usize;
-            if entry & 15 != 0 && first < last {
-                bits.skip(entry & 15);
-                put(first, i32::from((entry >> 16) as i8));
-                at = first + (entry >> 9 & 127) as usize;
-                put(at, i32::from((entry >> 24) as i8));
+            let first = at + entry.first();
+            if entry.taken() != 0 && first < last {
+                bits.skip(entry.taken());
+                put(first, entry.first_value().into());
+                step = entry.second();
+                at = first + step;
+                put(at, entry.second_value().into());
                 continue;
             }
             let symbol = table.code.symbol(bits)?;
@@ -129,16 +135,18 @@ impl<'a> Progressive<'a> {
             match (run, size) {
                 (0..15, 0) => {
                     self.ended = (1 << run) - 1 + bits.take(run as u32);
-                    at = END;
+                    step = END as usize;
+                    at += step;
                 }
                 (_, 0..=11) => {
-                    at += run + 1;
+                    step = run + 1;
+                    at += step;
                     put(at, bits.value(size));
                 }
                 _ => return Err(Error::corrupt(format!("a coefficient of {size} bits"))),
             }
         }
-        if (last + 1..END).contains(&at) {
+        if at > last && step != END as usize {
             return Err(Error::corrupt("a run leads out of its band"));
         }
         Ok(())

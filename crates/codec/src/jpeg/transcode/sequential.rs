@@ -5,6 +5,7 @@ use pulp::{Simd, WithSimd};
 use super::{
     bits::{Bits, Window},
     block::Block,
+    direct::Target,
     huffman::{AcTable, DcTable, END},
     lane::Lanes,
     layout::Layout,
@@ -15,7 +16,7 @@ use super::{
 use crate::Error;
 
 /// The block being decoded, with room for what broken input reaches.
-type Room = [i16; 256];
+type Room = [i16; 128];
 
 /// The place of one block in an MCU, and how it is coded.
 #[derive(Debug, Clone, Copy)]
@@ -70,13 +71,13 @@ impl<'a> Sequential<'a> {
             restart: walk.restart,
             left: walk.restart,
             restarts: 0,
-            room: Box::new([0; 256]),
+            room: Box::new([0; 128]),
         })
     }
 
-    /// Decodes one MCU row of a scan with all components into `lanes`.
+    /// Decodes one MCU row of a scan with all components into `target`.
     #[inline(always)]
-    fn row(&mut self, columns: usize, lanes: &mut Lanes) -> Result<(), Error> {
+    pub(super) fn row(&mut self, columns: usize, target: &mut impl Target) -> Result<(), Error> {
         for column in 0..columns {
             self.begin_unit()?;
             for place in &self.places {
@@ -85,15 +86,16 @@ impl<'a> Sequential<'a> {
                 let x = column * place.horizontal + place.x;
                 let mut bits = self.window.bits;
                 let room = &mut *self.room;
-                if lanes.wants_natural(place.component) {
+                if target.wants_natural(place.component) {
                     *before = decode::<true>(&mut bits, self.window.bytes(), dc_table, ac_table, *before, room)?;
-                    lanes.put_natural(place.component, x, place.y, head(room), *before);
+                    target.put_natural(place.component, x, place.y, head(room), *before);
                 } else {
                     *before = decode::<false>(&mut bits, self.window.bytes(), dc_table, ac_table, *before, room)?;
-                    lanes.put(place.component, x, place.y, head(room), *before);
+                    target.put(place.component, x, place.y, head(room), *before);
                 }
                 self.window.bits = bits;
             }
+            target.unit();
         }
         Ok(())
     }
@@ -200,56 +202,77 @@ fn decode<const NATURAL: bool>(
     room[..64].fill(0);
     bits.refill(window);
     // In a whole file the sum stays within 16 bits; in a broken one it must not leave 32.
-    let dc = before.wrapping_add(dc_table.difference(bits)?).clamp(i32::from(i16::MIN), i32::from(i16::MAX));
-    let mut at = 0;
-    loop {
-        bits.refill(window);
-        // Two look-ups of eleven bits, or one and a long code with its value, fit one refill.
-        if step::<NATURAL>(bits, ac_table, &mut at, room)? || step::<NATURAL>(bits, ac_table, &mut at, room)? {
-            break;
+    let difference = dc_table.difference(bits, window)?;
+    let dc = before.wrapping_add(difference).clamp(i32::from(i16::MIN), i32::from(i16::MAX));
+    let mut progress = Progress { at: 0, step: 0 };
+    macro_rules! next {
+        () => {
+            step::<NATURAL>(bits, window, ac_table, &mut progress, room)?
+        };
+    }
+    // A refill is good for five look-ups. All wait for it, so the fewer the better.
+    if !(next!() || next!() || next!() || next!()) {
+        loop {
+            bits.refill(window);
+            if next!() || next!() || next!() || next!() || next!() {
+                break;
+            }
         }
     }
-    if (64..END).contains(&at) {
+    if progress.at > 63 && progress.step != END as usize {
         return Err(Error::corrupt("a run leads out of its block"));
     }
     Ok(dc)
 }
+/// How far a block is decoded.
+struct Progress {
+    /// Place of the last coefficient.
+    at: usize,
+    /// The last step to it.
+    step: usize,
+}
 
-/// Decodes one code or two, and returns whether the block is complete.
+/// Decodes one code or two, and returns whether the block is complete. Takes at most [`LOOK`](super::huffman::LOOK) bits,
+/// or refills.
 #[inline(always)]
-fn step<const NATURAL: bool>(bits: &mut Bits, table: &AcTable, at: &mut usize, room: &mut Room) -> Result<bool, Error> {
+fn step<const NATURAL: bool>(
+    bits: &mut Bits,
+    window: &[u8],
+    table: &AcTable,
+    progress: &mut Progress,
+    room: &mut Room,
+) -> Result<bool, Error> {
     let entry = table.entry(bits);
-    let first = *at + (entry >> 4 & 31) as usize;
+    let first = progress.at + entry.first();
     // A block that ends at its last coefficient has no end of block: what follows is another's.
-    if entry & 15 == 0 || first >= 63 {
-        let symbol = if entry & 15 == 0 && entry != 0 {
-            bits.skip(entry >> 4 & 15);
-            (entry >> 8 & 255) as u8
+    if entry.taken() == 0 || first >= 63 {
+        bits.refill(window);
+        let symbol = if let Some((length, symbol)) = entry.code() {
+            bits.skip(length);
+            symbol
         } else {
             let (after, symbol) = long(*bits, table)?;
             *bits = after;
             symbol
         };
         let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-        if size == 0 || size > 10 {
-            *at += uncommon(run, size)?;
-            bits.skip(size);
-            return Ok(*at >= 63);
-        }
-        *at += run + 1;
-        room[place::<NATURAL>(*at)] = bits.value(size) as i16;
-        return Ok(*at >= 63);
+        progress.step = if size == 0 || size > 10 { uncommon(run, size)? } else { run + 1 };
+        progress.at += progress.step;
+        room[place::<NATURAL>(progress.at)] = bits.value(size) as i16;
+        bits.refill(window);
+        return Ok(progress.at >= 63);
     }
-    bits.skip(entry & 15);
-    room[place::<NATURAL>(first)] = i16::from((entry >> 16) as i8);
-    *at = first + (entry >> 9 & 127) as usize;
-    room[place::<NATURAL>(*at)] = i16::from((entry >> 24) as i8);
-    Ok(*at >= 63)
+    bits.skip(entry.taken());
+    room[place::<NATURAL>(first)] = entry.first_value();
+    progress.step = entry.second();
+    progress.at = first + progress.step;
+    room[place::<NATURAL>(progress.at)] = entry.second_value();
+    Ok(progress.at >= 63)
 }
 
 #[inline(always)]
 fn place<const NATURAL: bool>(at: usize) -> usize {
-    let at = at % 256;
+    let at = at % 128;
     if NATURAL { usize::from(ZIGZAG_LONG[at]) } else { at }
 }
 
@@ -261,11 +284,10 @@ fn long(mut bits: Bits, table: &AcTable) -> Result<(Bits, u8), Error> {
     Ok((bits, symbol))
 }
 
-/// Returns how far a symbol without a value, or with one no 8-bit picture has, leads.
-#[cold]
+/// Returns the step of a symbol without a value, or with one no 8-bit picture has.
 fn uncommon(run: usize, size: u32) -> Result<usize, Error> {
     match (run, size) {
-        (0, 0) => Ok(END),
+        (0, 0) => Ok(END as usize),
         (15, 0) => Ok(16),
         (_, 0) => Err(Error::corrupt("a code that sequential scans do not have")),
         _ => Err(Error::corrupt(format!("a coefficient of {size} bits"))),

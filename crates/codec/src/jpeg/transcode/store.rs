@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::{block::Block, lane::Lanes, layout::Layout};
+use super::{block::Block, direct::Target, lane::Lanes, layout::Layout, step::LARGEST, zigzag::ZIGZAG};
 
 /// The blocks of all components, in zigzag order and in old steps.
 #[derive(Debug)]
@@ -42,17 +42,39 @@ impl Store {
         (&mut self.planes[component][at], &mut self.nonzero[component][at])
     }
 
-    /// Hands MCU row `row` to `lanes`.
+    /// Hands MCU row `row` to `target`, one MCU after the other.
     #[inline(always)]
-    fn row(&self, layout: &Layout, row: usize, lanes: &mut Lanes) {
-        for (component, plane) in layout.planes.iter().enumerate() {
-            for y in 0..plane.vertical.min(plane.rows.saturating_sub(row * plane.vertical)) {
-                let start = (row * plane.vertical + y) * plane.padded_columns;
-                for (x, block) in self.planes[component][start..][..plane.columns].iter().enumerate() {
-                    lanes.put_any(component, x, y, block);
+    pub(super) fn row(&self, layout: &Layout, row: usize, target: &mut impl Target) {
+        for column in 0..layout.mcu_columns {
+            for (component, plane) in layout.planes.iter().enumerate() {
+                for (y, x) in (0..plane.vertical).flat_map(|y| (0..plane.horizontal).map(move |x| (y, x))) {
+                    let x = column * plane.horizontal + x;
+                    let at = (row * plane.vertical + y) * plane.padded_columns + x;
+                    put(target, component, x, y, &self.planes[component][at]);
                 }
             }
+            target.unit();
         }
+    }
+}
+
+/// Hands over one block, in the order wanted.
+#[inline(always)]
+fn put(target: &mut impl Target, component: usize, x: usize, y: usize, block: &Block) {
+    let dc = i32::from(block[0]);
+    // Only broken files exceed this.
+    let mut block = *block;
+    for value in &mut block {
+        *value = (*value).clamp(-LARGEST, LARGEST);
+    }
+    if target.wants_natural(component) {
+        let mut natural = [0; 64];
+        for (value, at) in block.iter().zip(ZIGZAG) {
+            natural[usize::from(at)] = *value;
+        }
+        target.put_natural(component, x, y, &natural, dc);
+    } else {
+        target.put(component, x, y, &block, dc);
     }
 }
 

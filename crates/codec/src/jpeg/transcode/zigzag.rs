@@ -8,8 +8,8 @@ pub(super) const ZIGZAG: [u8; 64] = [
 ];
 
 /// The same for places a decoder can reach on broken input; those beyond the block lie behind it.
-pub(super) const ZIGZAG_LONG: [u8; 256] = {
-    let mut long = [64; 256];
+pub(super) const ZIGZAG_LONG: [u8; 128] = {
+    let mut long = [64; 128];
     let mut at = 0;
     while at < 64 {
         long[at] = ZIGZAG[at];
