@@ -40,7 +40,6 @@ mod writer;
 mod zigzag;
 
 use bands::{Bands, BandsRow};
-use choose::Chooser;
 use lane::Lanes;
 use layout::Layout;
 use picture::Picture;
@@ -108,7 +107,7 @@ pub(super) fn transcode(
     let steps: Vec<_> =
         old.map(|(index, old)| Steps::new(old, tables::wanted(quality, index > 0, effort, detail))).collect();
     let mut coder = Coder::new(&layout, effort);
-    let least = [HALF as i16 + 1; 64];
+    let least = [if effort == Effort::Small { tables::tune("LEAST", 20.0) as i16 } else { HALF as i16 + 1 }; 64];
     if let (Coder::Plain(plain), None) = (&mut coder, shrink) {
         let scales: Vec<_> = steps.iter().map(|steps| Scale::new(steps, least)).collect();
         for row in 0..layout.mcu_rows {
@@ -149,10 +148,9 @@ impl Coder {
         let components = layout.planes.len();
         match effort {
             Effort::Fast => Self::Plain(Plain::new(components)),
-            Effort::Small => Self::Bands(Bands::new(
-                components,
-                Chooser { lambda: tables::tune("LAMBDA", 0.115), chroma: tables::tune("CLAMBDA", 0.115) },
-            )),
+            Effort::Small => {
+                Self::Bands(Bands::new(components, [tables::tune("LAMBDA", 0.115), tables::tune("CLAMBDA", 0.115)]))
+            }
         }
     }
 

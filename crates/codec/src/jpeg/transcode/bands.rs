@@ -30,9 +30,9 @@ pub(super) struct Band {
 const LONGEST_RUN: u32 = 0x7fff;
 
 impl Band {
-    fn new(component: usize, first: usize, last: usize) -> Self {
+    fn new(component: usize, first: usize, last: usize, lambda: f32) -> Self {
         let tokens = Tokens::new();
-        let rates = Rates::new(component > 0);
+        let rates = Rates::new(lambda);
         Self { component, first, last, tokens, rates, ended: 0 }
     }
 
@@ -95,10 +95,10 @@ pub(super) struct Bands {
 }
 
 impl Bands {
-    pub(super) fn new(components: usize, chooser: Chooser) -> Self {
-        let mut bands = vec![Band::new(0, 1, 2), Band::new(0, 3, 63)];
-        bands.extend((1..components).map(|component| Band::new(component, 1, 63)));
-        Self { dc: Tokens::new(), before: vec![0; components], bands, chooser, rows: 0 }
+    pub(super) fn new(components: usize, lambda: [f32; 2]) -> Self {
+        let mut bands = vec![Band::new(0, 1, 2, lambda[0]), Band::new(0, 3, 63, lambda[0])];
+        bands.extend((1..components).map(|component| Band::new(component, 1, 63, lambda[1])));
+        Self { dc: Tokens::new(), before: vec![0; components], bands, chooser: Chooser::new(), rows: 0 }
     }
 
     /// Returns the memory taken, in bytes.
@@ -130,7 +130,6 @@ impl Bands {
             if learn {
                 band.rates.learn(&band.tokens);
             }
-            let lambda = if band.component > 0 { self.chooser.chroma } else { self.chooser.lambda };
             let lane = &mut lanes[band.component];
             let plane = lane.plane;
             let rows = plane.vertical.min(plane.rows.saturating_sub(row * plane.vertical));
@@ -142,7 +141,7 @@ impl Bands {
                     let mut mask = lane.masks[at] & within;
                     if mask != 0 {
                         let block = &mut lane.blocks[at];
-                        mask = self.chooser.choose(mask, block, band.first, band.last, &band.rates, lambda);
+                        mask = self.chooser.choose(mask, block, band.first, band.last, &band.rates);
                     }
                     code(&mut sink, &mut band.ended, (band.first, band.last), mask, &lane.blocks[at]);
                 }

@@ -8,25 +8,27 @@
 
 use super::{block::Block, plain::rounded, step::FRACTION, tokens::Tokens};
 
-/// What the symbols of one band cost.
+/// What the symbols of one band cost, in squared steps.
 #[derive(Debug)]
 pub(super) struct Rates {
-    /// Bits of each symbol with its extra bits.
-    bits: Box<[f32; 256]>,
-    /// Bits of the end of a band.
+    /// Squared steps that one bit may cost.
+    lambda: f32,
+    /// Cost of each symbol with its extra bits.
+    symbols: Box<[f32; 256]>,
+    /// Cost of the end of a band.
     end: f32,
 }
 
 impl Rates {
     /// Starts with what is usual.
-    pub(super) fn new(_chroma: bool) -> Self {
-        let mut bits = Box::new([0.0; 256]);
-        for (symbol, bits) in bits.iter_mut().enumerate() {
+    pub(super) fn new(lambda: f32) -> Self {
+        let mut symbols = Box::new([0.0; 256]);
+        for (symbol, cost) in symbols.iter_mut().enumerate() {
             let (run, size) = ((symbol >> 4) as f32, (symbol & 15) as f32);
-            *bits = 1.6 + 0.55 * run + 2.4 * (size - 1.0).max(0.0) + size;
+            *cost = lambda * (1.6 + 0.55 * run + 2.4 * (size - 1.0).max(0.0) + size);
         }
-        bits[0xf0] = 10.0;
-        Self { bits, end: 3.0 }
+        symbols[LONG_RUN] = lambda * 10.0;
+        Self { lambda, symbols, end: lambda * 3.0 }
     }
 
     /// Learns from the symbols so far.
@@ -37,61 +39,65 @@ impl Rates {
             return;
         }
         let whole = (total as f32).log2();
-        for (symbol, (bits, &count)) in self.bits.iter_mut().zip(counts).enumerate() {
-            // What has not occurred yet may still come.
-            let own = (whole - (count as f32 + 0.3).log2()).min(16.0);
-            *bits = own + (symbol & 15) as f32;
+        // What has not occurred yet may still come.
+        let bits = |count: u32| (whole - (count as f32 + 0.3).log2()).min(16.0);
+        for (symbol, (cost, &count)) in self.symbols.iter_mut().zip(counts).enumerate() {
+            *cost = self.lambda * (bits(count) + (symbol & 15) as f32);
         }
         // The extra bits of an end of band are those of its run length.
-        let (mut ends, mut spent) = (0.0, 0.0);
-        for width in 0..15_usize {
-            let count = counts[width << 4] as f32;
-            ends += count;
-            spent += count * (self.bits[width << 4] + width as f32);
-        }
-        if ends > 0.0 {
-            self.end = spent / ends;
+        let ends = (0..15_usize).map(|width| (width, counts[width << 4]));
+        let number: u32 = ends.clone().map(|(_, count)| count).sum();
+        if number > 0 {
+            let spent: f32 = ends.map(|(width, count)| count as f32 * (bits(count) + width as f32)).sum();
+            self.end = self.lambda * spent / number as f32;
         }
     }
 }
 
-/// How much quality a bit is worth.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Chooser {
-    /// Squared steps that one bit may cost.
-    pub(super) lambda: f32,
-    pub(super) chroma: f32,
-}
-
+/// The symbol of sixteen zeros.
+const LONG_RUN: usize = 0xf0;
 const UNIT: f32 = 1.0 / (1_u32 << FRACTION) as f32;
 /// From here on a coefficient stays, whatever it costs.
 const KEPT: f32 = 1.5;
-/// An empty block in a band lengthens a run of such.
+/// Bits of an empty block in a band, which lengthens a run of such.
 const EMPTY: f32 = 0.5;
 
+/// A coefficient that may stay.
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    /// Least cost of all up to here, if this one stays.
+    cost: f32,
+    /// Distortion if all up to here were zero.
+    zeroed: f32,
+    place: u8,
+    /// The one before it that stays.
+    before: u8,
+    value: i16,
+}
+
+/// Chooses coefficients; keeps its memory from block to block.
+#[derive(Debug)]
+pub(super) struct Chooser {
+    /// The start of the band, and its coefficients.
+    nodes: Box<[Node; 65]>,
+}
+
 impl Chooser {
+    pub(super) fn new() -> Self {
+        Self { nodes: Box::new([Node { cost: 0.0, zeroed: 0.0, place: 0, before: 0, value: 0 }; 65]) }
+    }
+
     /// Chooses among the coefficients in `mask` of the band from `first` to `last`. Those that
     /// stay are quantized in `block`, and the mask of them is returned.
     #[inline(always)]
-    pub(super) fn choose(
-        &self,
-        mask: u64,
-        block: &mut Block,
-        first: usize,
-        last: usize,
-        rates: &Rates,
-        lambda: f32,
-    ) -> u64 {
-        // Node 0 is the start, the others are coefficients.
-        let mut places = [0_usize; 65];
-        let mut costs = [0.0_f32; 65];
-        // Distortion if all coefficients up to this one were zero.
-        let mut zeroed = [0.0_f32; 65];
-        let mut values = [0_i16; 65];
-        let mut before = [0_u8; 65];
-        places[0] = first - 1;
+    pub(super) fn choose(&mut self, mask: u64, block: &mut Block, first: usize, last: usize, rates: &Rates) -> u64 {
+        if mask & (mask - 1) == 0 {
+            return single(mask, block, first, last, rates);
+        }
+        let nodes = &mut *self.nodes;
+        nodes[0].place = (first - 1) as u8;
         let (mut rest, mut count, mut anchor) = (mask, 0, 0);
-        while rest != 0 {
+        while rest != 0 && count < 64 {
             let place = rest.trailing_zeros() as usize % 64;
             rest &= rest - 1;
             let scaled = block[place];
@@ -99,56 +105,77 @@ impl Chooser {
             let value = rounded(scaled).unsigned_abs();
             let error = size - value as f32;
             let width = (32 - value.leading_zeros()) as usize;
+            let zeroed = nodes[count].zeroed;
             let mut best = (f32::INFINITY, 0, value);
             // One less only saves bits where the value gets shorter.
             let shorter = value.is_power_of_two() && value > 1;
-            let less = error + 1.0;
-            let lower = count.min(64);
-            for node in (anchor..=lower).rev() {
-                let skipped = costs[node] + zeroed[lower] - zeroed[node];
-                let run = place - places[node] - 1;
-                let (row, long) = ((run % 16) << 4, (run / 16) as f32 * rates.bits[0xf0]);
-                let cost = skipped + error * error + lambda * (rates.bits[(row | width) % 256] + long);
+            for (index, node) in nodes.iter().enumerate().take(count + 1).skip(anchor) {
+                let skipped = node.cost + zeroed - node.zeroed;
+                let run = place - usize::from(node.place) - 1;
+                let row = (run % 16) << 4;
+                let long = (run / 16) as f32 * rates.symbols[LONG_RUN];
+                let cost = skipped + error * error + rates.symbols[(row | width) % 256] + long;
                 if cost < best.0 {
-                    best = (cost, node, value);
+                    best = (cost, index, value);
                 }
                 if shorter {
-                    let cost = skipped + less * less + lambda * (rates.bits[(row | (width - 1)) % 256] + long);
+                    let less = error + 1.0;
+                    let cost = skipped + less * less + rates.symbols[(row | (width - 1)) % 256] + long;
                     if cost < best.0 {
-                        best = (cost, node, value - 1);
+                        best = (cost, index, value - 1);
                     }
                 }
             }
-            count = (count + 1).min(64);
-            places[count] = place;
-            zeroed[count] = zeroed[lower] + size * size;
-            costs[count] = best.0;
-            before[count] = best.1 as u8;
+            count += 1;
             let chosen = best.2 as i16;
-            values[count] = if scaled < 0 { -chosen } else { chosen };
+            nodes[count] = Node {
+                cost: best.0,
+                zeroed: zeroed + size * size,
+                place: place as u8,
+                before: best.1 as u8,
+                value: if scaled < 0 { -chosen } else { chosen },
+            };
             if size >= KEPT {
                 anchor = count;
             }
         }
+        let zeroed = nodes[count].zeroed;
         let mut best = (f32::INFINITY, 0);
-        for node in anchor..=count {
-            let end = match places[node] {
-                _ if node == 0 => EMPTY,
+        for (index, node) in nodes.iter().enumerate().take(count + 1).skip(anchor) {
+            let end = match usize::from(node.place) {
+                _ if index == 0 => rates.lambda * EMPTY,
                 place if place == last => 0.0,
                 _ => rates.end,
             };
-            let cost = costs[node] + zeroed[count] - zeroed[node] + lambda * end;
+            let cost = node.cost + zeroed - node.zeroed + end;
             if cost < best.0 {
-                best = (cost, node);
+                best = (cost, index);
             }
         }
-        let (mut node, mut kept) = (best.1, 0);
-        while node != 0 {
-            let place = places[node] % 64;
-            block[place] = values[node];
-            kept |= 1 << place;
-            node = usize::from(before[node]) % 65;
+        let (mut index, mut kept) = (best.1, 0);
+        while index != 0 {
+            let node = nodes[index % 65];
+            block[usize::from(node.place) % 64] = node.value;
+            kept |= 1 << node.place;
+            index = usize::from(node.before);
         }
         kept
     }
+}
+
+/// The same for a block with one coefficient, as many have.
+#[inline(always)]
+fn single(mask: u64, block: &mut Block, first: usize, last: usize, rates: &Rates) -> u64 {
+    let place = mask.trailing_zeros() as usize % 64;
+    let scaled = block[place];
+    let size = f32::from(scaled.unsigned_abs()) * UNIT;
+    let value = rounded(scaled);
+    let width = (32 - value.unsigned_abs().leading_zeros()) as usize;
+    let run = place - first;
+    let error = size - value.unsigned_abs() as f32;
+    let end = if place == last { 0.0 } else { rates.end };
+    let symbol = rates.symbols[((run % 16) << 4 | width) % 256] + (run / 16) as f32 * rates.symbols[LONG_RUN];
+    let stays = error * error + symbol + end < size * size + rates.lambda * EMPTY;
+    block[place] = value as i16;
+    if stays { mask } else { 0 }
 }

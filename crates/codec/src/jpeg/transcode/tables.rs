@@ -11,7 +11,7 @@ pub(super) fn tune(name: &str, default: f32) -> f32 {
 pub(super) fn wanted(quality: u8, chroma: bool, effort: Effort, detail: f32) -> [u16; 64] {
     let mut table = quality::table(quality, chroma);
     if effort == Effort::Small && tune("FAMILY", 1.0) > 0.0 {
-        let scale = (-tune("GAMMA", 0.2) * (detail + 1.1)).clamp(-0.3, 0.3).exp();
+        let scale = (-tune("GAMMA", 0.12) * (detail.min(tune("DMAX", -0.8)) + 1.1)).clamp(-0.3, 0.3).exp();
         for (i, step) in table.iter_mut().enumerate() {
             let n = ZIGZAG[i];
             let (u, v) = (f32::from(n / 8), f32::from(n % 8));
