@@ -16,6 +16,12 @@
 //! The orientation is kept as the only EXIF tag: turning blocks would be exact only for pictures
 //! that are a whole number of MCUs wide and high.
 
+// What runs once a coefficient or a block has to become part of the functions that `pulp` compiles
+// for each CPU; a call would leave them.
+#![expect(clippy::inline_always)]
+// Fixed bounds over several arrays at once are what the compiler turns into vectors.
+#![expect(clippy::needless_range_loop)]
+
 mod bands;
 mod bits;
 mod block;
@@ -53,6 +59,9 @@ use crate::{Effort, Error, Limits};
 
 /// From this quality on chroma keeps its resolution.
 const FULL_CHROMA: u8 = 90;
+
+/// Least coefficient that is looked at whether it is worth its bits: below 0.56 hardly one is.
+const WORTH_A_LOOK: i16 = HALF as i16 + 2;
 
 /// A picture that was coded anew.
 #[derive(Debug)]
@@ -107,7 +116,10 @@ pub(super) fn transcode(
     let steps: Vec<_> =
         old.map(|(index, old)| Steps::new(old, tables::wanted(quality, index > 0, effort, detail))).collect();
     let mut coder = Coder::new(&layout, effort);
-    let least = [if effort == Effort::Small { tables::tune("LEAST", 20.0) as i16 } else { HALF as i16 + 1 }; 64];
+    let least = match effort {
+        Effort::Fast => [HALF as i16 + 1; 64],
+        Effort::Small => [WORTH_A_LOOK; 64],
+    };
     if let (Coder::Plain(plain), None) = (&mut coder, shrink) {
         let scales: Vec<_> = steps.iter().map(|steps| Scale::new(steps, least)).collect();
         for row in 0..layout.mcu_rows {
@@ -148,9 +160,7 @@ impl Coder {
         let components = layout.planes.len();
         match effort {
             Effort::Fast => Self::Plain(Plain::new(components)),
-            Effort::Small => {
-                Self::Bands(Bands::new(components, [tables::tune("LAMBDA", 0.115), tables::tune("CLAMBDA", 0.115)]))
-            }
+            Effort::Small => Self::Bands(Bands::new(components)),
         }
     }
 

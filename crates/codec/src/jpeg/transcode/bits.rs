@@ -33,7 +33,7 @@ impl Bits {
         let word = bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes));
         self.reservoir |= word >> self.count;
         self.at += ((63 - self.count) >> 3) as usize;
-        self.count |= 56;
+        self.count |= 0x38;
     }
 
     /// Returns the next `width` bits, 1 to 32, without taking them.

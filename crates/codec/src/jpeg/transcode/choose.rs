@@ -91,7 +91,7 @@ impl Chooser {
     /// stay are quantized in `block`, and the mask of them is returned.
     #[inline(always)]
     pub(super) fn choose(&mut self, mask: u64, block: &mut Block, first: usize, last: usize, rates: &Rates) -> u64 {
-        if mask & (mask - 1) == 0 {
+        if mask.is_power_of_two() {
             return single(mask, block, first, last, rates);
         }
         let nodes = &mut *self.nodes;

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone)]
 pub(super) struct Codes {
     /// For each symbol its code and the code's length, zero if it does not occur.
-    pub(super) codes: Vec<(u32, u32)>,
+    pub(super) by_symbol: Vec<(u32, u32)>,
     /// How many codes there are of each length, from 1.
     lengths: [u8; 16],
     /// The symbols, from the shortest code to the longest.
@@ -35,16 +35,16 @@ impl Codes {
             *longest -= 1;
         }
         let symbols: Vec<u8> = used.iter().map(|&(_, symbol)| symbol).collect();
-        let mut codes = vec![(0, 0); 256];
+        let mut by_symbol = vec![(0, 0); 256];
         let (mut code, mut rest) = (0, symbols.iter());
         for (length, &count) in (1..).zip(&lengths) {
             for &symbol in rest.by_ref().take(count.into()) {
-                codes[usize::from(symbol)] = (code, length);
+                by_symbol[usize::from(symbol)] = (code, length);
                 code += 1;
             }
             code <<= 1;
         }
-        Some(Self { codes, lengths, symbols })
+        Some(Self { by_symbol, lengths, symbols })
     }
 
     /// Writes the table as a DHT segment's body holds it.
@@ -123,8 +123,8 @@ mod tests {
             pair = (pair.1, pair.0 + pair.1);
         }
         let codes = Codes::new(&counts).expect("symbols occur");
-        assert!(codes.codes.iter().all(|code| code.1 <= 16));
-        let space: u32 = codes.codes.iter().filter(|code| code.1 > 0).map(|code| 1 << (16 - code.1)).sum();
+        assert!(codes.by_symbol.iter().all(|code| code.1 <= 16));
+        let space: u32 = codes.by_symbol.iter().filter(|code| code.1 > 0).map(|code| 1 << (16 - code.1)).sum();
         assert!(space < 1 << 16, "the code of ones only must stay free");
         assert_eq!(codes.symbols.len(), 40);
     }
@@ -134,7 +134,7 @@ mod tests {
         let mut counts = vec![0; 256];
         counts[5] = 3;
         let codes = Codes::new(&counts).expect("a symbol occurs");
-        assert_eq!(codes.codes[5], (0, 1));
+        assert_eq!(codes.by_symbol[5], (0, 1));
         assert_eq!(Codes::new(&[0; 256]).map(|codes| codes.symbols), None);
     }
 }

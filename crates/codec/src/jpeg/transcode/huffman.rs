@@ -178,7 +178,7 @@ impl Entry {
     /// Returns length and symbol of the code, where only its value is too long.
     #[inline(always)]
     pub(super) fn code(self) -> Option<(u32, u8)> {
-        (self.0 & 63 == 0 && self.0 != 0).then_some((self.0 >> 6 & 15, (self.0 >> 10) as u8))
+        (self.taken() == 0 && self.0 != 0).then_some((self.0 >> 6 & 15, (self.0 >> 10) as u8))
     }
 }
 

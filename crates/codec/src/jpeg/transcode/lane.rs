@@ -53,7 +53,7 @@ struct Raw {
 /// Takes the source's blocks one MCU row after the other, and gives rows of the result.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    pub(super) lanes: Vec<Lane>,
+    pub(super) parts: Vec<Lane>,
     scales: Vec<Scale>,
     raw: Vec<Option<Raw>>,
     shrinkers: Vec<Option<Shrinker>>,
@@ -82,7 +82,7 @@ impl Lanes {
             Some(Shrinker::new(steps, shrink, &least))
         };
         Self {
-            lanes: result.planes.iter().copied().map(Lane::new).collect(),
+            parts: result.planes.iter().copied().map(Lane::new).collect(),
             scales: steps.iter().map(|steps| Scale::new(steps, least)).collect(),
             raw: source.planes.iter().enumerate().map(raw).collect(),
             shrinkers: steps.iter().enumerate().map(shrinker).collect(),
@@ -102,7 +102,7 @@ impl Lanes {
     /// Completes the result's MCU row `row`, once all of its blocks have been put.
     #[inline(always)]
     pub(super) fn complete<const FUSED: bool>(&mut self, row: usize) {
-        for ((lane, raw), shrinker) in self.lanes.iter_mut().zip(&self.raw).zip(&self.shrinkers) {
+        for ((lane, raw), shrinker) in self.parts.iter_mut().zip(&self.raw).zip(&self.shrinkers) {
             if let (Some(raw), Some(shrinker)) = (raw, shrinker) {
                 // Rows of the source that show something of the picture.
                 let rows = (raw.plane.rows - row * raw.rows).min(raw.rows);
@@ -134,7 +134,7 @@ impl Target for Lanes {
         if x >= plane.columns || whole + y >= plane.rows {
             return;
         }
-        let lane = &mut self.lanes[component];
+        let lane = &mut self.parts[component];
         let at = (within + y) * lane.plane.padded_columns + x;
         let scale = &self.scales[component];
         lane.masks[at] = rescale(block, scale, &mut lane.blocks[at]);

@@ -49,7 +49,7 @@ pub(super) fn progressive(writer: &mut Writer, frame: &Frame, layout: &Layout, s
     scan(writer, frame, &parts, (0, 0));
     bands.dc.write(&codes, writer);
     writer.align();
-    for band in &mut bands.bands {
+    for band in &mut bands.ac {
         band.flush();
         let codes = band.tokens.codes();
         // A picture of one colour has nothing here, and a scan needs no symbol to say so: each

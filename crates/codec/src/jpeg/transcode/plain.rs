@@ -84,7 +84,7 @@ impl WithSimd for PlainRow<'_> {
         } else {
             self.lanes.complete::<true>(self.row);
         }
-        self.plain.row(self.layout, &self.lanes.lanes);
+        self.plain.row(self.layout, &self.lanes.parts);
     }
 }
 

@@ -56,7 +56,7 @@ impl Tokens {
         let mut flat = Box::new([(0_u32, 0_u32); 1024]);
         for (table, codes) in codes.iter().enumerate() {
             if let Some(codes) = codes {
-                flat[table << 8..][..256].copy_from_slice(&codes.codes);
+                flat[table << 8..][..256].copy_from_slice(&codes.by_symbol);
             }
         }
         for part in self.list[..self.length].chunks(CHUNK) {
