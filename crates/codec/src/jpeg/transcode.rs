@@ -27,6 +27,7 @@ mod bits;
 mod block;
 mod choose;
 mod code;
+mod coefficients;
 mod direct;
 mod huffman;
 mod lane;
