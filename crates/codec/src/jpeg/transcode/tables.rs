@@ -24,13 +24,16 @@ struct Shape {
 const LUMA: Shape = Shape { base: 14.6, growth: 2.35, power: 1.9, dc: 0.525 };
 const CHROMA: Shape = Shape { base: 13.0, growth: 2.14, power: 1.16, dc: 0.6 };
 
-/// Pictures with more detail than this, as [`detail`] has it, get no finer steps for it.
+/// Pictures with more detail than this, as [`detail`] has it, get no finer steps for it,
 const MOST_DETAIL: f32 = -0.8;
+/// but for those that are all grass and fur: beyond this, nothing hides in the detail any more.
+const EXTREME_DETAIL: f32 = 0.0;
 /// Pictures with this much detail get the tables as they are.
 const USUAL_DETAIL: f32 = -1.1;
 /// How much finer the steps get with detail. The same steps leave smooth pictures better than busy
 /// ones, and nobody is served by that.
 const FINER: f32 = 0.12;
+const FINER_IF_EXTREME: f32 = 0.25;
 /// Steps change by no more than this for detail, up or down; a logarithm.
 const MOST_CHANGE: f32 = 0.3;
 
@@ -40,7 +43,8 @@ pub(super) fn wanted(quality: u8, chroma: bool, effort: Effort, detail: f32) -> 
         return quality::table(quality, chroma);
     }
     let shape = if chroma { CHROMA } else { LUMA };
-    let change = FINER * (detail.min(MOST_DETAIL) - USUAL_DETAIL);
+    let change =
+        FINER * (detail.min(MOST_DETAIL) - USUAL_DETAIL) + FINER_IF_EXTREME * (detail - EXTREME_DETAIL).max(0.0);
     let scale = (-change).clamp(-MOST_CHANGE, MOST_CHANGE).exp() * quality::scale(quality) as f32 / 100.0;
     let step = |place: u8| {
         let (down, across) = (f32::from(place / 8) / 7.0, f32::from(place % 8) / 7.0);
