@@ -105,8 +105,9 @@ pub fn plan(subject: Subject<'_>, observed: &Observed, now: Timestamp) -> Plan {
         let deadline = observed.jobs.values().any(|job| job.ended == Some(JobEnd::DeadlineExceeded));
         return ended(End::Reported { result, deadline });
     }
-    if observed.ingest.as_ref().is_some_and(|it| !it.accepted) && !working {
-        return ended(End::Refused(None));
+    if observed.ingest.as_ref().is_some_and(|it| !it.accepted) {
+        // Its pod ends after its result is recorded.
+        return if working { waiting(Phase::Ingesting) } else { ended(End::Refused(None)) };
     }
     if let Some(report) = observed.jobs.get(&Stage::Report) {
         return match report.ended {
@@ -201,11 +202,10 @@ fn is_fused(spec: &ImageBatchSpec, observed: &Observed) -> bool {
 
 fn phase_of(stage: Stage, observed: &Observed) -> Phase {
     if observed.jobs.get(&stage).is_none_or(|job| job.ready == 0) && observed.progress.done() == 0 {
-        return if observed.ingest.as_ref().is_some_and(|it| it.accepted) { Phase::Running } else { Phase::Pending };
+        return if observed.ingest.is_some() { Phase::Running } else { Phase::Pending };
     }
     match &observed.ingest {
         None => Phase::Ingesting,
-        Some(ingest) if !ingest.accepted => Phase::Ingesting,
         Some(ingest) if stage == Stage::Run && observed.progress.done() >= ingest.images => Phase::Reporting,
         Some(_) => Phase::Running,
     }

@@ -6,11 +6,14 @@
 use imagebatch::api::image_batch::{Failure, ImageBatch};
 use imagebatch::api::progress::Counts;
 use imagebatch::api::stage::Stage;
+use imagebatch::controller::observe::{JobEnd, JobState, Observed};
+use imagebatch::controller::plan::{End, Phase, Plan, Subject, plan};
 use imagebatch::manifest::problem::{Code, Problem};
 use imagebatch::records::result::{IngestResult, ReportResult};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -190,6 +193,20 @@ async fn a_refused_source_ends_with_its_first_problems() {
     let status = finished.status.expect("a status");
     assert_eq!(status.failures[0].reason, "MissingImageUrl");
     assert_eq!(status.images, None, "no image of a refused source was accepted");
+}
+
+#[test]
+fn a_refused_source_starts_no_job_while_the_pod_that_read_it_ends() {
+    let spec = serde_saphyr::from_str(UPLOAD).expect("a spec");
+    let now = Timestamp::now();
+    let subject = Subject { spec: &spec, enabled: true, deadline: now + SignedDuration::from_secs(60) };
+    let refused = Some(IngestResult { accepted: false, ..IngestResult::default() });
+    let reading =
+        Observed { jobs: [(Stage::Ingest, JobState::default())].into(), ingest: refused, ..Observed::default() };
+    assert_eq!(plan(subject, &reading, now), Plan { phase: Phase::Ingesting, step: None });
+    let ended = JobState { ended: Some(JobEnd::Complete), ..JobState::default() };
+    let read = Observed { jobs: [(Stage::Ingest, ended)].into(), ..reading };
+    assert_eq!(plan(subject, &read, now), Plan { phase: Phase::Ended(End::Refused(None)), step: None });
 }
 
 #[tokio::test]
