@@ -173,9 +173,10 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         }
         // The mirror first: once the ImageBatch says Finished, nobody comes back to repair it.
         context.records.mirror_status(&uid, &Origin::of(batch), &status).await?;
+        // Events before the status, so that who waits for Finished finds them all.
+        apply::publish_changes(&context.recorder, batch, &status).await;
         apply::apply_status(&context.client, batch, &status).await?;
         context.note_written(&uid, status.is_finished());
-        apply::publish_changes(&context.recorder, batch, &status).await;
     }
     Ok(next(&plan))
 }
