@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each target uses one of the checks")]
 
-use imagebatch::api::image_batch::{OnInvalidRow, Validation};
+use imagebatch::api::image_batch::{OnInvalidRow, Report, Validation};
 use imagebatch::manifest::outcome::{FailureReason, ImageOutcome, RowOutcome};
 use imagebatch::manifest::report::{ReportWriter, unescape_report};
 use imagebatch::manifest::row::{Columns, Row};
@@ -75,7 +75,7 @@ pub(crate) fn csv_export(bytes: &[u8]) {
             skipped: Vec::new(),
         })
         .collect();
-    let mut report = ReportWriter::new(columns, Vec::new(), Vec::new()).expect("a Vec grows");
+    let mut report = ReportWriter::new(columns, Report::default(), Vec::new(), Vec::new()).expect("a Vec grows");
     for row in &rows {
         let failed = ImageOutcome::failed(&row.urls[0], FailureReason::HostFailed, String::new());
         report.write(row, &RowOutcome { row: row.row, images: vec![failed] }).expect("a Vec grows");

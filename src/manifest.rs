@@ -16,6 +16,7 @@ pub mod shard;
 pub mod source;
 pub mod url_cell;
 
+mod bytes;
 mod check;
 mod header;
 mod text;

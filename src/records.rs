@@ -10,7 +10,7 @@ pub mod request;
 pub mod result;
 pub mod shard;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use clap::Args;
@@ -179,12 +179,15 @@ impl Records {
         records: &[T],
     ) -> Result<(), RecordError> {
         let collection = self.collection::<T>(collection);
+        let start = Instant::now();
         for bulk in records.chunks(BULK) {
             self.run(action, || async {
                 collection.insert_many(bulk).ordered(false).await.map(drop).or_else(ignore_duplicates)
             })
             .await?;
         }
+        let (records, duration_ms) = (records.len(), start.elapsed().as_secs_f64() * 1e3);
+        tracing::debug!(collection = collection.name(), records, duration_ms, "inserted");
         Ok(())
     }
 }

@@ -50,6 +50,7 @@ pub const MAX_INLINE_BYTES: usize = 8 * 1024;
     validation = Rule::new("self.source == oldSelf.source").message("spec.source is immutable: create another ImageBatch"),
     validation = Rule::new("self.validation == oldSelf.validation").message("spec.validation is immutable: create another ImageBatch"),
     validation = Rule::new("self.compression == oldSelf.compression").message("spec.compression is immutable: create another ImageBatch"),
+    validation = Rule::new("self.report == oldSelf.report").message("spec.report is immutable: create another ImageBatch"),
     validation = Rule::new("self.activeDeadlineSeconds == oldSelf.activeDeadlineSeconds").message("spec.activeDeadlineSeconds is immutable: create another ImageBatch")
 )]
 pub struct ImageBatchSpec {
@@ -63,6 +64,10 @@ pub struct ImageBatchSpec {
     /// How images are compressed.
     #[serde(default)]
     pub compression: Compression,
+
+    /// What the reports hold.
+    #[serde(default)]
+    pub report: Report,
 
     /// How many pods compress at the same time. May be changed while the batch runs, also by
     /// `kubectl scale`. Batches of at most a few hundred images run in one pod whatever is set here.
@@ -172,6 +177,15 @@ impl Default for Compression {
     fn default() -> Self {
         Self { quality: default_quality(), min_quality: default_min_quality() }
     }
+}
+
+/// What the reports hold.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Whether `output.csv` says of each image how large it was, how large it is and what that saves.
+    #[serde(default)]
+    pub sizes: bool,
 }
 
 /// Whether deleting an ImageBatch deletes what it stored.

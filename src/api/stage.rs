@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::image_batch::{Compression, Source, Validation};
+use super::image_batch::{Compression, Report, Source, Validation};
 
 /// Environment variable of the pods that holds a [`StageInput`] as JSON.
 pub const STAGE_INPUT_ENV: &str = "IMAGEBATCH_STAGE_INPUT";
@@ -71,6 +71,9 @@ pub struct StageInput {
     pub validation: Validation,
     /// How images are compressed.
     pub compression: Compression,
+    /// What the reports hold.
+    #[serde(default)]
+    pub report: Report,
     /// Why images without an outcome were not processed; the report writes it down.
     pub unprocessed_because: UnprocessedCause,
 }

@@ -30,9 +30,9 @@ pub(crate) async fn report(worker: &Worker) -> Result<(), StageError> {
     let (shards, mut waiting) = mpsc::channel::<Vec<(Row, RowOutcome)>>(1);
     let output = SyncIoBridge::new(worker.storage.writer(&keys.output_csv(), "text/csv; charset=utf-8"));
     let failed = SyncIoBridge::new(worker.storage.writer(&keys.failed_csv(), "text/csv; charset=utf-8"));
-    let columns = manifest.columns.clone();
+    let (columns, options) = (manifest.columns.clone(), worker.input.report);
     let write = tokio::task::spawn_blocking(move || {
-        let mut report = ReportWriter::new(columns, output, failed)?;
+        let mut report = ReportWriter::new(columns, options, output, failed)?;
         while let Some(rows) = waiting.blocking_recv() {
             for (row, outcome) in &rows {
                 report.write(row, outcome)?;

@@ -19,6 +19,7 @@ use super::plan::Step;
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::stage::{PERMANENT_EXIT_CODE, SOURCE_MOUNT, STAGE_INPUT_ENV, Stage, StageInput};
+use crate::manifest::limits::LimitArgs;
 
 /// How the pods of Jobs are made.
 #[derive(Args, Debug, Clone)]
@@ -41,6 +42,9 @@ pub struct WorkerArgs {
     /// Log filter of a pod.
     #[arg(long, env = "IMAGEBATCH_WORKER_LOG", default_value = "info")]
     pub worker_log: String,
+    /// Bounds of a CSV, for the pods that read one.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// Failures of an index, or of a Job with one pod, before it is given up. Kubernetes waits 10 s before
@@ -62,6 +66,7 @@ pub fn job(batch: &ImageBatch, step: &Step, settings: &WorkerArgs) -> Result<Opt
         source: batch.spec.source.clone(),
         validation: batch.spec.validation,
         compression: batch.spec.compression.clone(),
+        report: batch.spec.report,
         unprocessed_because: cause,
     };
     let indexed = stage == Stage::Compress;
@@ -124,7 +129,12 @@ fn pod(batch: &ImageBatch, stage: Stage, input: &str, settings: &WorkerArgs) -> 
         image: Some(settings.worker_image.clone()),
         image_pull_policy: Some(settings.worker_image_pull_policy.clone()),
         command: Some(vec!["/usr/local/bin/compressor".to_owned(), stage.as_str().to_owned()]),
-        env: Some(vec![env(STAGE_INPUT_ENV, input), env("IMAGEBATCH_LOG", &settings.worker_log)]),
+        env: Some(
+            [env(STAGE_INPUT_ENV, input), env("IMAGEBATCH_LOG", &settings.worker_log)]
+                .into_iter()
+                .chain(settings.limits.variables().iter().map(|(name, value)| env(name, value)))
+                .collect(),
+        ),
         env_from: Some(vec![EnvFromSource {
             secret_ref: Some(SecretEnvSource { name: labels::WORKER.to_owned(), optional: None }),
             ..EnvFromSource::default()

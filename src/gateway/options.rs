@@ -11,7 +11,7 @@ use url::form_urlencoded;
 
 use super::error::{ApiError, Code};
 use crate::api::image_batch::{
-    Compression, DeletionPolicy, ImageBatchSpec, OnDuplicate, OnInvalidRow, Source, Upload, Validation,
+    Compression, DeletionPolicy, ImageBatchSpec, OnDuplicate, OnInvalidRow, Report, Source, Upload, Validation,
 };
 use crate::manifest::problem::{self, MAX_LISTED_WARNINGS, Problem, Problems};
 
@@ -24,6 +24,7 @@ pub(crate) struct SubmitOptions {
     pub(crate) validation: Validation,
     quality: Option<IntOrString>,
     min_quality: Option<i32>,
+    report: Report,
     parallelism: Option<i32>,
     active_deadline_seconds: Option<i64>,
     deletion_policy: Option<DeletionPolicy>,
@@ -39,6 +40,7 @@ pub(crate) struct EffectiveOptions {
     quality: IntOrString,
     quality_meaning: String,
     min_quality: i32,
+    report_sizes: bool,
     on_invalid_row: OnInvalidRow,
     on_duplicate_serial_number: OnDuplicate,
     parallelism: i32,
@@ -55,7 +57,7 @@ const MAX_DISPLAY_NAME: usize = 200;
 const LOW_QUALITY: i32 = 50;
 
 /// The names of all options.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "namespace",
     "dryRun",
     "displayName",
@@ -63,6 +65,7 @@ const KNOWN: [&str; 10] = [
     "onDuplicateSerialNumber",
     "quality",
     "minQuality",
+    "reportSizes",
     "parallelism",
     "activeDeadlineSeconds",
     "deletionPolicy",
@@ -93,6 +96,7 @@ impl SubmitOptions {
         match name {
             "namespace" => self.namespace = Some(value.to_owned()),
             "dryRun" => self.dry_run = parse_word(value, &[("true", true), ("false", false)])?,
+            "reportSizes" => self.report.sizes = parse_word(value, &[("true", true), ("false", false)])?,
             "displayName" => self.display_name = Some(parse_display_name(value)?),
             "onInvalidRow" => {
                 let words = [("reject", OnInvalidRow::Reject), ("skip", OnInvalidRow::Skip)];
@@ -133,6 +137,7 @@ impl SubmitOptions {
         let source = Source { upload: Some(upload), ..Source::default() };
         let mut spec: ImageBatchSpec = serde_json::from_value(serde_json::json!({ "source": source }))?;
         spec.validation = self.validation;
+        spec.report = self.report;
         if let Some(quality) = &self.quality {
             spec.compression.quality = quality.clone();
         }
@@ -173,6 +178,7 @@ impl EffectiveOptions {
                 IntOrString::String(percent) => format!("{percent} of each image's own quality"),
             },
             min_quality: *min_quality,
+            report_sizes: spec.report.sizes,
             on_invalid_row: spec.validation.on_invalid_row,
             on_duplicate_serial_number: spec.validation.on_duplicate_serial_number,
             parallelism: spec.parallelism,

@@ -2,6 +2,8 @@
 //!
 //! A million rows pass through two of these buffers; nothing is allocated for a cell.
 
+use super::bytes::any_pair;
+
 /// A list of byte strings that is filled and emptied again and again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CellBuffer {
@@ -160,6 +162,17 @@ impl<'a> Cells<'a> {
         self.ends.is_empty()
     }
 
+    /// Returns how many bytes the cells have together.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        self.text.len()
+    }
+
+    /// Returns where each cell ends in the cells' bytes.
+    pub(super) fn ends(self) -> impl ExactSizeIterator<Item = usize> {
+        self.ends.iter().copied()
+    }
+
     /// Returns a cell; one that the record does not have is empty.
     #[must_use]
     pub fn get(self, index: usize) -> &'a str {
@@ -173,35 +186,27 @@ impl<'a> Cells<'a> {
         (0..self.len()).map(move |index| self.get(index))
     }
 
+    /// Returns whether a byte of any cell passes the test; see [`any_pair`].
+    pub(super) fn any_byte(self, test: impl Fn(u8) -> bool) -> bool {
+        any_pair(self.text.as_bytes(), |byte, _| test(byte)) || self.text.bytes().last().is_some_and(test)
+    }
+
+    /// Returns the cells' bytes in order.
+    pub(super) fn bytes_of_each(self) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = self.text.as_bytes();
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let (cell, behind) = rest.split_at(end - start);
+            (rest, start) = (behind, end);
+            cell
+        })
+    }
+
     /// Returns the cells as strings of their own.
     #[must_use]
     pub fn to_vec(self) -> Vec<String> {
         self.iter().map(str::to_owned).collect()
     }
-}
-
-/// Bytes that are looked at together, which the compiler does with vector instructions.
-const LANES: usize = 32;
-
-/// Returns whether a byte and the byte behind it pass the test, which must be without branches. There is
-/// no early end: it would cost more than it saves where hardly any pair does. Letters must not pass.
-pub(super) fn any_pair(bytes: &[u8], test: impl Fn(u8, u8) -> bool) -> bool {
-    let mut found = [0; LANES];
-    let mut look = |chunk: &[u8; LANES], behind: &[u8; LANES]| {
-        let pairs = chunk.iter().zip(behind);
-        found.iter_mut().zip(pairs).for_each(|(found, (&byte, &next))| *found |= u8::from(test(byte, next)));
-    };
-    let Some(behind) = bytes.get(1..) else { return false };
-    let ((chunks, rest), (behind, last)) = (bytes[..behind.len()].as_chunks(), behind.as_chunks());
-    chunks.iter().zip(behind).for_each(|(chunk, behind)| look(chunk, behind));
-    look(&padded(rest), &padded(last));
-    found.iter().fold(0, |any, found| any | found) != 0
-}
-
-fn padded(bytes: &[u8]) -> [u8; LANES] {
-    let mut padded = [b'a'; LANES];
-    padded[..bytes.len()].copy_from_slice(bytes);
-    padded
 }
 
 fn start(ends: &[usize], index: usize) -> usize {

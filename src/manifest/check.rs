@@ -24,7 +24,7 @@ pub(super) struct Pass<'a> {
     urls: TextBuffer,
     reader: UrlReader,
     /// Whether the current row's URLs are used as they stand.
-    is_plain: bool,
+    unchanged: bool,
     /// Whether the source is a report of ours, whose cells are escaped.
     escaped: bool,
     /// The problems of the current row.
@@ -46,7 +46,7 @@ impl<'a> Pass<'a> {
             text: TextBuffer::default(),
             urls: TextBuffer::default(),
             reader: UrlReader::default(),
-            is_plain: false,
+            unchanged: false,
             escaped: false,
             codes: Vec::new(),
         }
@@ -139,7 +139,7 @@ impl<'a> Pass<'a> {
         }
         let (row, cells, urls) = (self.summary.rows, self.text.cells(), self.urls.cells());
         let image_urls = self.summary.columns.image_urls;
-        Some(RowView { row, cells, image_urls, urls, is_plain: self.is_plain, skipped: &self.codes })
+        Some(RowView { row, cells, image_urls, urls, unchanged: self.unchanged, skipped: &self.codes })
     }
 
     /// Checks quotes and the number of cells: whether the record can be understood at all.
@@ -203,7 +203,8 @@ impl<'a> Pass<'a> {
         let Columns { serial_number, name, image_urls, .. } = self.summary.columns;
         let max = self.rules.limits.max_cell_bytes;
         let too_large = |(index, cell): &(usize, &str)| cell.len() > max && *index != image_urls;
-        for (index, cell) in cells.iter().enumerate().filter(too_large) {
+        let may_be_too_large = if cells.bytes() > max { cells.len() } else { 0 };
+        for (index, cell) in cells.iter().enumerate().take(may_be_too_large).filter(too_large) {
             self.note(line, Some(index), Code::CellTooLarge, || {
                 let message = format!("the cell has {} bytes, more than the limit of {max}", cell.len());
                 (Some(cell.to_owned()), message, "shorten the cell")
@@ -238,7 +239,7 @@ impl<'a> Pass<'a> {
         let column = Some(self.summary.columns.image_urls);
         let limits = self.rules.limits;
         let mut found = 0;
-        self.is_plain = is_plain;
+        self.unchanged = true;
         for piece in pieces {
             found += 1;
             if found > limits.max_urls {
@@ -247,7 +248,7 @@ impl<'a> Pass<'a> {
             match self.reader.normalize(piece, is_plain, limits.max_url_length) {
                 Ok(url) => {
                     let is_changed = matches!(url, Cow::Owned(_));
-                    self.is_plain &= !is_changed;
+                    self.unchanged &= !is_changed;
                     self.warn_of_url(piece, &url, is_changed, line);
                     self.urls.push(&url);
                 }
@@ -289,8 +290,7 @@ impl<'a> Pass<'a> {
             let hint = "separate URLs by a comma, and begin each with http:// or https://";
             warn(Code::SpaceInUrl, "the URL contains spaces, which are sent as %20", hint);
         }
-        let earlier = self.urls.cells();
-        if !earlier.is_empty() && earlier.iter().take(MAX_COMPARED).any(|it| it == url) {
+        if self.urls.cells().bytes_of_each().take(MAX_COMPARED).any(|earlier| earlier == url.as_bytes()) {
             self.warn(line, column, Code::DuplicateUrl, || {
                 let message = "the row has the same URL twice".to_owned();
                 (Some(piece.to_owned()), message, "name each image once")

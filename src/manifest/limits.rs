@@ -25,7 +25,8 @@ impl Default for Limits {
     }
 }
 
-/// Bounds of a CSV. What the gateway accepts, ingest must accept too: set them alike.
+/// Bounds of a CSV. What the gateway accepts, ingest must accept too: the chart sets them alike, and the
+/// controller hands its own on to the pods.
 #[derive(Args, Debug, Clone)]
 pub struct LimitArgs {
     /// Most rows of a CSV.
@@ -62,6 +63,19 @@ impl Default for LimitArgs {
 }
 
 impl LimitArgs {
+    /// Returns the variables that set a process's bounds to these.
+    #[must_use]
+    pub fn variables(&self) -> [(&'static str, String); 6] {
+        [
+            ("IMAGEBATCH_MAX_ROWS", self.max_rows.to_string()),
+            ("IMAGEBATCH_MAX_UPLOAD_BYTES", self.max_upload_bytes.to_string()),
+            ("IMAGEBATCH_MAX_URLS_PER_ROW", self.max_urls_per_row.to_string()),
+            ("IMAGEBATCH_MAX_URL_LENGTH", self.max_url_length.to_string()),
+            ("IMAGEBATCH_MAX_CELL_BYTES", self.max_cell_bytes.to_string()),
+            ("IMAGEBATCH_MAX_RECORD_BYTES", self.max_record_bytes.to_string()),
+        ]
+    }
+
     /// Returns the bounds.
     #[must_use]
     pub fn limits(&self) -> Limits {
@@ -78,7 +92,7 @@ impl LimitArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
@@ -91,5 +105,12 @@ mod tests {
     #[test]
     fn the_flags_have_the_defaults_of_the_type() {
         assert_eq!(Flags::parse_from(["test"]).limits.limits(), Limits::default());
+    }
+
+    #[test]
+    fn every_bound_has_its_variable() {
+        let command = Flags::command();
+        let known: Vec<_> = command.get_arguments().filter_map(|it| it.get_env()?.to_str()).collect();
+        assert_eq!(LimitArgs::default().variables().map(|(name, _)| name).to_vec(), known);
     }
 }

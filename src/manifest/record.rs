@@ -156,10 +156,14 @@ fn scan(bytes: &[u8], ended: bool, delimiter: u8, record: &mut Record) -> Option
             at = quoted_cell(bytes, at + quote + 1, ended, record, &mut lines)?;
         }
         // What is left of the cell: all of it, or what stands behind its closing quote.
-        let length = match memchr3(delimiter, b'\n', b'\r', &bytes[at..]) {
-            Some(length) => length,
-            None if ended => bytes.len() - at,
-            None => return None,
+        let ends = |&byte: &u8| byte == delimiter || byte == b'\n' || byte == b'\r';
+        let length = match bytes.get(at) {
+            Some(next) if ends(next) => 0,
+            _ => match memchr3(delimiter, b'\n', b'\r', &bytes[at..]) {
+                Some(length) => length,
+                None if ended => bytes.len() - at,
+                None => return None,
+            },
         };
         let rest = &bytes[at..at + length];
         if quote.is_none() {

@@ -8,17 +8,20 @@ use std::borrow::Cow;
 use std::io::{Read, Write};
 
 use super::formula::{escape, unescape};
-use super::outcome::{Outcome, RowOutcome};
+use super::outcome::{ImageOutcome, Outcome, RowOutcome};
 use super::problem::shorten;
 use super::record::{Found, Record, RecordReader};
 use super::row::{Columns, Row};
-use crate::api::image_batch::Failure;
+use crate::api::image_batch::{Failure, Report};
 use crate::api::progress::Counts;
 
 /// The column with the new URLs: comma-joined, position i belongs to input i, empty where it failed.
 pub const OUTPUT_COLUMN: &str = "Output Image Urls";
 /// The column with the failures: `i:Code`, comma-joined, i counted from 1; a bare code is the row's.
 pub const ERRORS_COLUMN: &str = "Image Errors";
+/// The columns with each image's size before and after, in bytes, and the share that was saved, comma-joined
+/// like the URLs; only where the batch asks for them.
+pub const SIZE_COLUMNS: [&str; 3] = ["Input Image Bytes", "Output Image Bytes", "Image Savings"];
 /// Failures that the status shows.
 pub const MAX_STATUS_FAILURES: usize = 20;
 
@@ -31,6 +34,7 @@ const BUFFER: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct ReportWriter<W: Write> {
     columns: Columns,
+    sizes: bool,
     /// The input's columns that the reports have, which are all but their own.
     kept: Vec<usize>,
     output: csv::Writer<W>,
@@ -50,18 +54,21 @@ pub struct Totals {
 }
 
 impl<W: Write> ReportWriter<W> {
-    /// Starts both files with their header.
-    pub fn new(columns: Columns, output: W, failed: W) -> csv::Result<Self> {
-        let own = |name: &String| name == OUTPUT_COLUMN || name == ERRORS_COLUMN;
+    /// Starts both files with their header; `output.csv` gets the [`SIZE_COLUMNS`] where `report` says so.
+    pub fn new(columns: Columns, report: Report, output: W, failed: W) -> csv::Result<Self> {
+        let own =
+            |name: &String| name == OUTPUT_COLUMN || name == ERRORS_COLUMN || SIZE_COLUMNS.contains(&name.as_str());
         let mut writer = Self {
             kept: (0..columns.names.len()).filter(|&index| !own(&columns.names[index])).collect(),
             output: writer(output),
             failed: writer(failed),
             totals: Totals::default(),
+            sizes: report.sizes,
             columns,
         };
         let header = || writer.kept.iter().map(|&index| escape(&writer.columns.names[index]));
-        write(&mut writer.output, header().chain([OUTPUT_COLUMN.into(), ERRORS_COLUMN.into()]))?;
+        let own = [OUTPUT_COLUMN, ERRORS_COLUMN].into_iter().chain(SIZE_COLUMNS).take(if writer.sizes { 5 } else { 2 });
+        write(&mut writer.output, header().chain(own.map(Cow::from)))?;
         write(&mut writer.failed, header().chain([ERRORS_COLUMN.into()]))?;
         Ok(writer)
     }
@@ -76,7 +83,9 @@ impl<W: Write> ReportWriter<W> {
         let urls: Vec<&str> = outcome.images.iter().map(|it| it.output_url.as_deref().unwrap_or_default()).collect();
         let (urls, errors) = (urls.join(","), errors(outcome));
         let cells = self.kept.iter().map(|&index| cell(row, index));
-        write(&mut self.output, cells.chain([urls.as_str().into(), errors.as_str().into()]))?;
+        let sizes = if self.sizes { sizes(outcome).to_vec() } else { Vec::new() };
+        let own = [urls.as_str().into(), errors.as_str().into()];
+        write(&mut self.output, cells.chain(own).chain(sizes.into_iter().map(Cow::from)))?;
 
         let failed: Vec<usize> =
             (0..row.urls.len()).filter(|&index| outcome.images[index].outcome == Outcome::Failed).collect();
@@ -102,7 +111,8 @@ impl<W: Write> ReportWriter<W> {
         let codes = codes.join(",");
         let cells = || self.kept.iter().map(|&index| cell(row, index));
         let surplus = || row.cells.iter().skip(self.columns.names.len()).map(|cell| escape(cell));
-        write(&mut self.output, cells().chain(["".into(), codes.as_str().into()]).chain(surplus()))?;
+        let no_sizes = std::iter::repeat_n(Cow::from(""), if self.sizes { SIZE_COLUMNS.len() } else { 0 });
+        write(&mut self.output, cells().chain(["".into(), codes.as_str().into()]).chain(no_sizes).chain(surplus()))?;
         write(&mut self.failed, cells().chain([codes.as_str().into()]).chain(surplus()))?;
         self.note(row, None, &codes, "the row was skipped");
         Ok(())
@@ -148,6 +158,20 @@ fn write<'a, W: Write>(writer: &mut csv::Writer<W>, cells: impl Iterator<Item = 
 
 fn cell(row: &Row, index: usize) -> Cow<'_, str> {
     escape(row.cells.get(index).map(String::as_str).unwrap_or_default())
+}
+
+/// Returns the cells of the [`SIZE_COLUMNS`]; the place of a failed image is left empty.
+fn sizes(outcome: &RowOutcome) -> [String; 3] {
+    let join = |value: fn(&ImageOutcome) -> String| {
+        let values = outcome.images.iter();
+        let values = values.map(|it| if it.outcome == Outcome::Failed { String::new() } else { value(it) });
+        values.collect::<Vec<_>>().join(",")
+    };
+    [
+        join(|image| image.bytes_in.to_string()),
+        join(|image| image.bytes_out.to_string()),
+        join(|image| format!("{}%", (image.bytes_in - image.bytes_out) * 100 / image.bytes_in.max(1))),
+    ]
 }
 
 fn errors(outcome: &RowOutcome) -> String {

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use memchr::memchr_iter;
 use url::Url;
 
-use super::cells::any_pair;
+use super::bytes::any_pair;
 
 /// Why a piece of a cell is not an image URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -128,7 +128,11 @@ fn next_url(cell: &str) -> usize {
 }
 
 fn trim(piece: &str) -> &str {
+    let piece = piece.strip_suffix(',').unwrap_or(piece);
     let bytes = piece.as_bytes();
+    if let [b'a'..=b'z', .., b'a'..=b'z'] = bytes {
+        return piece;
+    }
     let Some(start) = bytes.iter().position(|&byte| !is_separator(byte)) else { return "" };
     let end = bytes.iter().rposition(|&byte| !is_separator(byte)).unwrap_or(start);
     // Separators are ASCII, so both ends are between characters.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use imagebatch::api::image_batch::{Compression, Product, Source, Upload, Validation};
+use imagebatch::api::image_batch::{Compression, Product, Report, Source, Upload, Validation};
 use imagebatch::api::stage::{PERMANENT_EXIT_CODE, STAGE_INPUT_ENV, StageInput, UnprocessedCause};
 use imagebatch::manifest::outcome::{FailureReason, RowOutcome};
 use imagebatch::records::result::{IngestResult, ReportResult};
@@ -26,6 +26,7 @@ impl<'a> Batch<'a> {
             source,
             validation: Validation::default(),
             compression: Compression::default(),
+            report: Report::default(),
             unprocessed_because: UnprocessedCause::ShardFailed,
         };
         Self { harness, input }

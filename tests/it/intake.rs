@@ -1,26 +1,25 @@
-//! Intake over HTTP and by kubectl: options, encodings, dry runs, skipped rows, repeats, left-overs.
+//! Intake over HTTP and by kubectl: options, encodings, dry runs, skipped rows, fetched sources.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use imagebatch::api::image_batch::ImageBatch;
 use imagebatch::api::stage::Stage;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::ListParams;
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use crate::harness::{Harness, condition};
 
-const CSV: &str = "S. No.,Product Name,Input Image Urls\n1,Chair,https://shop.example/1.jpg\n";
+pub(crate) const CSV: &str = "S. No.,Product Name,Input Image Urls\n1,Chair,https://shop.example/1.jpg\n";
 
-fn post(url: &str, query: &str) -> RequestBuilder {
+pub(crate) fn post(url: &str, query: &str) -> RequestBuilder {
     Client::new().post(format!("{url}/v1/batches{query}")).header("content-type", "text/csv")
 }
 
-async fn answer(request: RequestBuilder) -> (u16, Value) {
+pub(crate) async fn answer(request: RequestBuilder) -> (u16, Value) {
     let response = request.send().await.expect("the gateway answers");
     let status = response.status().as_u16();
     (status, response.json().await.expect("JSON"))
@@ -189,57 +188,6 @@ async fn skipped_rows_are_reported_and_can_be_uploaded_again() {
     let output = text(&format!("{url}/v1/batches/{again}/output.csv")).await;
     assert_eq!(output.lines().next(), Some("S. No.,Product Name,Note,Input Image Urls,Output Image Urls,Image Errors"));
     assert!(output.contains("\n4,'@Page,,"), "{output}");
-}
-
-#[tokio::test]
-async fn a_repeat_under_the_same_key_is_the_same_batch() {
-    let harness = Harness::start().await;
-    let (url, _gateway) = harness.gateway().await;
-    let send = |key: &str, query: &str, csv: &str| {
-        answer(post(&url, query).header("idempotency-key", key).body(csv.to_owned()))
-    };
-    let repeats = futures::future::join_all((0..3).map(|_| send("order-1", "?quality=60", CSV))).await;
-    let id = repeats[0].1["id"].clone();
-    for (status, body) in &repeats {
-        assert_eq!((*status, &body["id"], &body["images"]), (202, &id, &json!(1)), "{body}");
-    }
-    assert_eq!(harness.objects().await.len(), 1, "the losers' uploads are gone");
-    let (status, body) = send("order-1", "?quality=60", CSV).await;
-    assert_eq!((status, &body["id"]), (202, &id));
-    for (query, csv) in [("?quality=61", CSV.to_owned()), ("?quality=60", CSV.replace("Chair", "Table"))] {
-        let (status, body) = send("order-1", query, &csv).await;
-        assert_eq!((status, &body["code"]), (422, &json!("IdempotencyKeyReused")), "{body}");
-    }
-    let (status, body) = send("order-2", "?quality=60", CSV).await;
-    assert!(status == 202 && body["id"] != id, "{body}");
-    let (status, body) = send("two words", "", CSV).await;
-    assert_eq!((status, &body["code"]), (400, &json!("InvalidParameter")));
-    assert_eq!(harness.batches().list(&ListParams::default()).await.expect("a list").items.len(), 2);
-    assert_eq!(harness.objects().await.len(), 2);
-}
-
-#[tokio::test]
-async fn uploads_that_nobody_claims_are_removed() {
-    let harness = Harness::start().await;
-    let (url, _gateway) = harness.gateway().await;
-    let keys = harness.storage.keys();
-    // What a gateway leaves behind that is killed before it creates the ImageBatch.
-    let orphan = keys.upload(&harness.namespace, "ik-0123.4567");
-    harness.storage.put_new(&orphan, CSV.into()).await.expect("storage answers");
-    let (_, body) = answer(post(&url, "").header("idempotency-key", "claimed").body(CSV)).await;
-    let claimed = body["id"].as_str().expect("an id").to_owned();
-    let (_, body) = answer(post(&url, "").body(CSV)).await;
-    let kept = body["id"].as_str().expect("an id").to_owned();
-    // Its ImageBatch goes, and what it stored is kept.
-    harness.batches().delete(&kept, &DeleteParams::default()).await.expect("it can be deleted");
-
-    assert_eq!(harness.collect_uploads(Duration::from_secs(600)).await, 0, "within the grace period");
-    // Storage tells times in seconds.
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert_eq!(harness.collect_uploads(Duration::ZERO).await, 1);
-    let left = harness.objects().await;
-    assert_eq!(left.len(), 2, "{left:?}");
-    assert!(left.iter().any(|key| key.contains(&claimed)) && left.iter().any(|key| key.contains(&kept)), "{left:?}");
 }
 
 #[tokio::test]

@@ -13,3 +13,4 @@ mod layering;
 mod manifest;
 mod messy;
 mod path;
+mod repeat;

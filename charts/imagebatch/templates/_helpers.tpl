@@ -147,6 +147,24 @@ capabilities:
   - ALL
 {{- end -}}
 
+{{/* Bounds of a CSV: the gateway's, and the controller's, which hands them on to the Jobs. */}}
+{{- define "imagebatch.limits" -}}
+{{- with .Values.limits -}}
+- name: IMAGEBATCH_MAX_ROWS
+  value: {{ .maxRows | int64 | quote }}
+- name: IMAGEBATCH_MAX_UPLOAD_BYTES
+  value: {{ .maxUploadBytes | int64 | quote }}
+- name: IMAGEBATCH_MAX_URLS_PER_ROW
+  value: {{ .maxUrlsPerRow | int64 | quote }}
+- name: IMAGEBATCH_MAX_URL_LENGTH
+  value: {{ .maxUrlLength | int64 | quote }}
+- name: IMAGEBATCH_MAX_CELL_BYTES
+  value: {{ .maxCellBytes | int64 | quote }}
+- name: IMAGEBATCH_MAX_RECORD_BYTES
+  value: {{ .maxRecordBytes | int64 | quote }}
+{{- end -}}
+{{- end -}}
+
 {{- define "imagebatch.probes" -}}
 livenessProbe:
   httpGet:

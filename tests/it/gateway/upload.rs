@@ -45,9 +45,9 @@ async fn a_csv_becomes_a_batch() {
     let harness = Harness::start().await;
     let (url, _gateway) = harness.gateway().await;
     let gateway = Asker::new(&url);
-    let defaults = json!({ "quality": "50%", "qualityMeaning": "50% of each image's own quality", "minQuality": 30, "onInvalidRow": "Reject", "onDuplicateSerialNumber": "Warn", "parallelism": 2, "activeDeadlineSeconds": 86_400, "deletionPolicy": "Retain" });
-    let all = "?quality=70&minQuality=40&parallelism=3&activeDeadlineSeconds=600&deletionPolicy=Delete&onInvalidRow=skip&onDuplicateSerialNumber=reject";
-    let chosen = json!({ "quality": 70, "qualityMeaning": "absolute 70", "minQuality": 40, "onInvalidRow": "Skip", "onDuplicateSerialNumber": "Reject", "parallelism": 3, "activeDeadlineSeconds": 600, "deletionPolicy": "Delete" });
+    let defaults = json!({ "quality": "50%", "qualityMeaning": "50% of each image's own quality", "minQuality": 30, "reportSizes": false, "onInvalidRow": "Reject", "onDuplicateSerialNumber": "Warn", "parallelism": 2, "activeDeadlineSeconds": 86_400, "deletionPolicy": "Retain" });
+    let all = "?quality=70&minQuality=40&reportSizes=true&parallelism=3&activeDeadlineSeconds=600&deletionPolicy=Delete&onInvalidRow=skip&onDuplicateSerialNumber=reject";
+    let chosen = json!({ "quality": 70, "qualityMeaning": "absolute 70", "minQuality": 40, "reportSizes": true, "onInvalidRow": "Skip", "onDuplicateSerialNumber": "Reject", "parallelism": 3, "activeDeadlineSeconds": 600, "deletionPolicy": "Delete" });
     let mut relative = defaults.clone();
     relative["quality"] = json!("35%");
     relative["qualityMeaning"] = json!("35% of each image's own quality");
@@ -84,6 +84,8 @@ async fn a_csv_becomes_a_batch() {
         let compression = json!({ "quality": fields.remove("quality"), "minQuality": fields.remove("minQuality") });
         fields.remove("qualityMeaning");
         fields.insert("compression".to_owned(), compression);
+        let sizes = fields.remove("reportSizes");
+        fields.insert("report".to_owned(), json!({ "sizes": sizes }));
         let validation = ["onInvalidRow", "onDuplicateSerialNumber"].map(|name| (name.to_owned(), fields.remove(name)));
         fields.insert(
             "validation".to_owned(),

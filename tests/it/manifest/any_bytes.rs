@@ -1,5 +1,6 @@
 //! Whatever is uploaded, the validator gives an answer, and always the same one.
 
+use imagebatch::api::image_batch::Report;
 use imagebatch::manifest::outcome::{FailureReason, ImageOutcome, RowOutcome};
 use imagebatch::manifest::report::ReportWriter;
 use imagebatch::manifest::source::Limits;
@@ -62,7 +63,7 @@ proptest! {
         }
 
         // And through the report.
-        let mut report = ReportWriter::new(summary.columns, Vec::new(), Vec::new()).expect("it is written to memory");
+        let mut report = ReportWriter::new(summary.columns, Report::default(), Vec::new(), Vec::new()).expect("it is written to memory");
         for row in &rows {
             let failed = ImageOutcome::failed(&row.urls[0], FailureReason::HostFailed, String::new());
             report.write(row, &RowOutcome { row: row.row, images: vec![failed] }).expect("it is written to memory");

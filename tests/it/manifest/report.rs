@@ -1,5 +1,6 @@
 //! `output.csv` and `failed.csv`, byte for byte.
 
+use imagebatch::api::image_batch::Report;
 use imagebatch::manifest::outcome::{FailureReason, ImageOutcome, Outcome, RowOutcome};
 use imagebatch::manifest::report::{MAX_STATUS_FAILURES, ReportWriter, Totals};
 use imagebatch::manifest::row::{Columns, Row};
@@ -103,6 +104,18 @@ fn status_shows_the_first_failures_and_counts_all() {
     assert_eq!(totals.failures.last().map(|it| (it.row, it.image)), Some((3, Some(6))));
 }
 
+#[test]
+fn sizes_stand_in_the_images_places_where_they_are_asked_for() {
+    let (columns, rows) = input();
+    let (output, failed, _) = write_with(Report { sizes: true }, columns, &rows, &outcomes(&rows));
+    let (summary, written) = read(&output);
+    let start = summary.columns.names.iter().position(|name| name == "Input Image Bytes").expect("the column");
+    assert_eq!(summary.columns.names[start + 1..], ["Output Image Bytes", "Image Savings"]);
+    let sizes: Vec<&[String]> = written.iter().map(|row| &row.cells[start..]).collect();
+    assert_eq!(sizes, [["100,100", "40,100", "60%,0%"], ["", "", ""], ["100,,", "20,,", "80%,,"]]);
+    assert!(!failed.contains("Image Bytes"), "{failed}");
+}
+
 fn input() -> (Columns, Vec<Row>) {
     let (summary, rows) = read(INPUT);
     assert!(summary.problems.is_empty(), "{:?}", summary.problems);
@@ -141,7 +154,11 @@ fn failed(url: &str, reason: FailureReason) -> ImageOutcome {
 }
 
 fn write(columns: Columns, rows: &[Row], outcomes: &[RowOutcome]) -> (String, String, Totals) {
-    let mut writer = ReportWriter::new(columns, Vec::new(), Vec::new()).expect("it is written to memory");
+    write_with(Report::default(), columns, rows, outcomes)
+}
+
+fn write_with(report: Report, columns: Columns, rows: &[Row], outcomes: &[RowOutcome]) -> (String, String, Totals) {
+    let mut writer = ReportWriter::new(columns, report, Vec::new(), Vec::new()).expect("it is written to memory");
     for (row, outcome) in rows.iter().zip(outcomes) {
         writer.write(row, outcome).expect("it is written to memory");
     }
