@@ -43,8 +43,6 @@ use error::{RECONCILE_TIMEOUT, ReconcileError};
 use observe::{Observed, observe};
 use plan::{Phase, Plan, Subject, plan};
 
-/// Time between two observations of a batch that runs.
-const POLL_INTERVAL: Duration = STATUS_INTERVAL;
 /// Retry of a source that is not there.
 const SOURCE_INTERVAL: Duration = Duration::from_secs(5);
 const CONCURRENT_RECONCILES: u16 = 8;
@@ -189,7 +187,7 @@ fn next(plan: &Plan) -> Action {
     match plan.phase {
         Phase::Ended(_) => Action::await_change(),
         Phase::WaitingForSource(_) => Action::requeue(SOURCE_INTERVAL),
-        _ => Action::requeue(POLL_INTERVAL),
+        _ => Action::requeue(STATUS_INTERVAL),
     }
 }
 

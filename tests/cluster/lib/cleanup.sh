@@ -60,14 +60,26 @@ chains_removal() { # PROGRAM
     done
 }
 
+# The host's ends of the pods' links: those of the bridge, and those that an earlier attempt noted.
+pod_links() {
+    {
+        ip -o link show master "$bridge" 2>/dev/null | awk -F '[:@ ]+' '{ print $2 }'
+        cat "$state/links" 2>/dev/null
+    } | sort -u | while read -r link; do ! ip link show "$link" >/dev/null 2>&1 || echo "$link"; done
+}
+
 remove_network() {
-    local program removal
+    local program removal link
     for program in iptables ip6tables; do
         command -v "$program-save" >/dev/null || continue
         removal=$(chains_removal "$program")
         [ -z "$removal" ] || "$program-restore" --noflush <<<"$removal" || true
     done
+    # The pods' links go with their network namespaces, unless something holds one of these open.
+    pod_links >"$state/links.new"
+    mv "$state/links.new" "$state/links"
     ! ip link show "$bridge" >/dev/null 2>&1 || ip link delete "$bridge"
+    while read -r link; do ip link delete "$link" 2>/dev/null || true; done <"$state/links"
     # Results that the plugins cache in a place of their own choice name the pod's network, which lay in $state.
     grep -lsF "$state/" /var/lib/cni/results/* | xargs -r rm -f
 }
@@ -105,6 +117,7 @@ verify_gone() {
         command -v "$program-save" >/dev/null || continue
         [ -z "$(own_chains "$("$program-save" 2>/dev/null)")" ] || left="$left; $program chains"
     done
+    [ -z "$(pod_links)" ] || left="$left; links: $(pod_links | tr '\n' ' ')"
     [ -z "$(pod_cgroups)" ] || left="$left; control groups: $(pod_cgroups | tr '\n' ' ')"
     [ -z "$(container_processes)" ] || left="$left; processes: $(container_processes | tr '\n' ' ')"
     [ -z "$left" ] || fail "the node could not be taken away completely. Left over:${left#;}." \
