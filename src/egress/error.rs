@@ -1,5 +1,6 @@
 //! Why nothing was fetched, and whether another try may help.
 
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -114,41 +115,56 @@ impl FetchError {
 
 /// What an error of the HTTP client means before any part of the answer has come.
 pub(super) fn of_request(error: &(dyn std::error::Error + 'static)) -> FetchError {
-    classify(error, FetchError::Connect)
+    let chain = chain(error);
+    known(&chain).unwrap_or_else(|| FetchError::Connect(deepest(&chain)))
 }
 
 /// What an error of the HTTP client means while the body comes.
 pub(super) fn of_body(error: &(dyn std::error::Error + 'static)) -> FetchError {
-    classify(error, FetchError::BodyIncomplete)
+    let chain = chain(error);
+    let io = |kinds: &[ErrorKind]| {
+        chain.iter().filter_map(|it| it.downcast_ref::<io::Error>()).any(|it| kinds.contains(&it.kind()))
+    };
+    // The HTTP client's word for chunks that are none, and some decoders' for bytes not of their format;
+    // but TLS says so of a connection that was tampered with.
+    let garbled =
+        io(&[ErrorKind::InvalidData, ErrorKind::InvalidInput]) && !chain.iter().any(|it| it.is::<rustls::Error>());
+    let of_connection = chain.iter().any(|it| it.is::<hyper::Error>()) || io(&[ErrorKind::UnexpectedEof]);
+    known(&chain).unwrap_or_else(|| {
+        if of_connection && !garbled {
+            FetchError::BodyIncomplete(deepest(&chain))
+        } else {
+            FetchError::InvalidResponse(deepest(&chain))
+        }
+    })
 }
 
-/// Looks for the cause that says most in the chain of an error.
-fn classify(error: &(dyn std::error::Error + 'static), otherwise: fn(String) -> FetchError) -> FetchError {
-    let mut deepest = error.to_string();
-    let mut cause = Some(error);
-    while let Some(current) = cause {
-        if let Some(ours) = current.downcast_ref::<FetchError>() {
-            return ours.clone();
+type Cause<'e> = &'e (dyn std::error::Error + 'static);
+
+/// Returns an error and all its causes.
+fn chain(error: Cause<'_>) -> Vec<Cause<'_>> {
+    std::iter::successors(Some(error), |current| match current.downcast_ref::<io::Error>() {
+        // It hands out the source of what it wraps, not what it wraps.
+        Some(io) => io.get_ref().map(|inner| inner as Cause<'_>),
+        None => current.source(),
+    })
+    .collect()
+}
+
+fn deepest(chain: &[Cause<'_>]) -> String {
+    chain.last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// Returns the failure that one of the causes is by itself.
+fn known(chain: &[Cause<'_>]) -> Option<FetchError> {
+    chain.iter().find_map(|cause| {
+        if let Some(ours) = cause.downcast_ref::<FetchError>() {
+            return Some(ours.clone());
         }
-        if let Some(rustls::Error::InvalidCertificate(reason)) = current.downcast_ref::<rustls::Error>() {
-            return FetchError::CertificateInvalid(reason.to_string());
+        if let Some(rustls::Error::InvalidCertificate(reason)) = cause.downcast_ref::<rustls::Error>() {
+            return Some(FetchError::CertificateInvalid(reason.to_string()));
         }
-        if let Some(error) = current.downcast_ref::<hyper::Error>()
-            && error.is_parse()
-        {
-            return FetchError::InvalidResponse(error.to_string());
-        }
-        deepest = current.to_string();
-        cause = current.source();
-        let Some(error) = current.downcast_ref::<std::io::Error>() else { continue };
-        // The decoders' word for bytes that are not of their format.
-        if matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput)
-            && error.get_ref().is_none_or(|inner| !inner.is::<rustls::Error>())
-        {
-            return FetchError::InvalidResponse(deepest);
-        }
-        // An io::Error hands out the source of what it wraps, not what it wraps.
-        cause = error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
-    }
-    otherwise(deepest)
+        let error = cause.downcast_ref::<hyper::Error>()?;
+        error.is_parse().then(|| FetchError::InvalidResponse(error.to_string()))
+    })
 }

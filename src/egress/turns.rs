@@ -58,7 +58,7 @@ impl Turns {
         let host = self.host(host);
         // Never closed, so that no error can come.
         let slot = Arc::clone(&host.slots).acquire_owned().await.ok();
-        while let Some(until) = lock(&host.pause).left(Instant::now(), self.longest_pause * PATIENCE)? {
+        while let Some(until) = host.paused(self.longest_pause * PATIENCE)? {
             // Spread over a quarter of a second: all wait for the same instant.
             tokio::time::sleep_until(until + Duration::from_millis(fastrand::u64(0..250))).await;
         }
@@ -90,6 +90,13 @@ impl Turn {
     /// Notes that the host answers without asking for a pause.
     pub(super) fn succeeded(&self) {
         lock(&self.host.pause).total = Duration::ZERO;
+    }
+}
+
+impl Host {
+    // Apart from the loop that asks: the lock must not be held while it sleeps.
+    fn paused(&self, patience: Duration) -> Result<Option<Instant>, FetchError> {
+        lock(&self.pause).left(Instant::now(), patience)
     }
 }
 
