@@ -23,6 +23,7 @@ pub mod resolver;
 pub mod target;
 
 mod body;
+mod network;
 mod redirect;
 mod retry;
 mod turns;
@@ -36,68 +37,25 @@ use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::Timestamp;
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::time::Instant;
-use tower_http::decompression::{Decompression, DecompressionBody};
+use tower_http::decompression::DecompressionBody;
 use tower_service::Service;
 use url::Url;
 
 pub use args::{EgressArgs, FetchLimits};
 pub use error::FetchError;
+pub use network::{Network, SetupError};
 
 use body::{BodyLimits, MinRate};
-use connector::{Connector, Dial, SystemDial, Timed};
-use resolver::Resolver;
+use network::HttpClient;
 use retry::RetryPolicy;
 use target::Rules;
 use turns::{Turn, Turns};
 
-/// How long a connection without a request is kept.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// Why there is no client.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// The system's name servers or hosts cannot be read.
-    #[error("failed to set up name resolution")]
-    Resolver(#[from] hickory_resolver::net::NetError),
-    /// The system's certificate authorities cannot be read.
-    #[error("failed to set up TLS")]
-    Tls(#[from] rustls::Error),
-}
-
-/// What the client reaches the outside by; tests put their own in place.
-#[derive(Debug)]
-pub struct Network {
-    /// Finds a name's addresses.
-    pub resolver: Resolver,
-    /// Opens connections.
-    pub dial: Arc<dyn Dial>,
-    /// Whom to believe in TLS.
-    pub tls: rustls::ClientConfig,
-}
-
-impl Network {
-    /// Returns the system's name servers, sockets and certificate authorities.
-    pub fn system() -> Result<Self, SetupError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_platform_verifier()?
-            .with_no_client_auth();
-        Ok(Self { resolver: Resolver::system()?, dial: Arc::new(SystemDial), tls })
-    }
-}
-
 /// A guarded HTTP client; clones share its connections and the turns at each host.
 #[derive(Clone)]
 pub struct Egress(Arc<Inner>);
-
-type HttpClient = Decompression<Client<Timed<HttpsConnector<Connector>>, Empty<Bytes>>>;
 
 struct Inner {
     client: HttpClient,
@@ -121,24 +79,10 @@ impl Egress {
     #[must_use]
     pub fn with_network(args: &EgressArgs, network: Network) -> Self {
         let rules = Arc::new(Rules::new(args));
-        let connector = Connector { rules: Arc::clone(&rules), resolver: network.resolver, dial: network.dial };
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(network.tls)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(connector);
-        let connector = Timed { connector: https, limit: Duration::from_secs(args.fetch_connect_timeout_seconds) };
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(args.fetch_per_host.into())
-            .http2_adaptive_window(true)
-            .build(connector);
         let window = Duration::from_secs(args.fetch_min_rate_seconds);
         let longest_pause = Duration::from_secs(args.fetch_max_retry_after_seconds);
         Self(Arc::new(Inner {
-            client: Decompression::new(client),
+            client: network.client(Arc::clone(&rules), args),
             rules,
             turns: Turns::new(args.fetch_per_host.into(), longest_pause),
             retry: RetryPolicy::new(args),
