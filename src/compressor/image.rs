@@ -2,9 +2,8 @@
 //! ends the shard.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sha2::{Digest, Sha256};
@@ -15,43 +14,18 @@ use crate::api::image_batch::Compression;
 use crate::egress::FetchError;
 use crate::manifest::outcome::{FailureReason, ImageOutcome, Outcome};
 
-/// Tries of one image while its host fails in a way that may pass.
-const MAX_ATTEMPTS: usize = 4;
-/// What a host's `Retry-After` can ask for at most; longer than that the image fails.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(15);
-
 /// Processes one image to its outcome.
 pub(crate) async fn process(worker: &Worker, codec: Arc<Semaphore>, url: String) -> Result<ImageOutcome, StageError> {
     let start = Instant::now();
-    let (fetched, attempts) = fetch(worker, &url).await;
+    let (fetched, attempts) = worker.egress.fetch(&url).await;
     let mut outcome = match fetched {
         Err(error) => failed_fetch(&url, &error),
         Ok(source) => compress_and_store(worker, codec, &url, source).await?,
     };
-    outcome.attempts = attempts;
+    outcome.attempts = attempts.into();
     outcome.duration_ms = start.elapsed().as_millis() as i64;
     tracing::debug!(url, outcome = ?outcome.outcome, reason = ?outcome.reason, duration_ms = outcome.duration_ms, "image done");
     Ok(outcome)
-}
-
-async fn fetch(worker: &Worker, url: &str) -> (Result<Bytes, FetchError>, i32) {
-    let backoff = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(250));
-    let mut delays = backoff.with_max_times(MAX_ATTEMPTS - 1).build();
-    let mut attempts = 1;
-    loop {
-        let result = worker.egress.fetch(url).await;
-        let Err(error) = &result else { return (result, attempts) };
-        let Some(delay) = delays.next().filter(|_| error.is_transient()) else { return (result, attempts) };
-        let asked = match error {
-            FetchError::Status { retry_after, .. } => *retry_after,
-            _ => None,
-        };
-        if asked.is_some_and(|asked| asked > MAX_RETRY_AFTER) {
-            return (result, attempts);
-        }
-        tokio::time::sleep(delay.max(asked.unwrap_or_default())).await;
-        attempts += 1;
-    }
 }
 
 async fn compress_and_store(
@@ -113,27 +87,33 @@ pub(crate) fn codec_options(compression: &Compression) -> codec::Options {
 
 fn failed_fetch(url: &str, error: &FetchError) -> ImageOutcome {
     let mut outcome = ImageOutcome::failed(url, fetch_reason(error), error.to_string());
-    if let FetchError::Status { status, .. } = error {
-        outcome.http_status = Some(status.as_u16().into());
-    }
+    outcome.http_status = error.status().map(|status| status.as_u16().into());
     outcome
 }
 
 fn fetch_reason(error: &FetchError) -> FailureReason {
     match error {
+        FetchError::InvalidUrl(_) => FailureReason::InvalidUrl,
+        FetchError::UrlTooLong { .. } => FailureReason::UrlTooLong,
+        FetchError::PortForbidden(_) => FailureReason::PortForbidden,
         FetchError::AddressForbidden(_) => FailureReason::AddressForbidden,
         FetchError::RedirectRefused(_) => FailureReason::RedirectRefused,
         FetchError::HostNotFound(_) => FailureReason::HostNotFound,
+        FetchError::LookUp(_) => FailureReason::LookUpFailed,
         FetchError::Connect(_) => FailureReason::ConnectFailed,
-        FetchError::Timeout(_) => FailureReason::FetchTimeout,
+        FetchError::CertificateInvalid(_) => FailureReason::CertificateInvalid,
+        FetchError::Timeout { .. } | FetchError::TooSlow(_) => FailureReason::FetchTimeout,
+        FetchError::HostPaused => FailureReason::HostOverloaded,
+        FetchError::InvalidResponse(_) => FailureReason::InvalidResponse,
         FetchError::BodyIncomplete(_) => FailureReason::BodyIncomplete,
         FetchError::TooLarge(_) => FailureReason::FileTooLarge,
         FetchError::Status { status, .. } => match status.as_u16() {
             404 | 410 => FailureReason::ImageNotFound,
             401 | 403 => FailureReason::AccessDenied,
             429 | 503 => FailureReason::HostOverloaded,
+            400..=499 => FailureReason::RequestRefused,
             500..=599 => FailureReason::HostFailed,
-            _ => FailureReason::RequestRefused,
+            _ => FailureReason::InvalidResponse,
         },
     }
 }

@@ -32,6 +32,9 @@ use origin::Origin;
 /// No wait of a test is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What only the compressor is told.
+const EGRESS: &[&str] = &["IMAGEBATCH_EGRESS_ALLOW_CIDRS", "IMAGEBATCH_EGRESS_ALLOW_PORTS"];
+
 /// A test's surroundings.
 pub(crate) struct Harness {
     pub(crate) client: Client,
@@ -81,6 +84,7 @@ impl Harness {
         environment.insert("IMAGEBATCH_MONGODB_DATABASE".to_owned(), database);
         environment.insert("IMAGEBATCH_PUBLIC_BASE_URL".to_owned(), "https://cdn.example/images".to_owned());
         environment.insert("IMAGEBATCH_EGRESS_ALLOW_CIDRS".to_owned(), "127.0.0.0/8".to_owned());
+        environment.insert("IMAGEBATCH_EGRESS_ALLOW_PORTS".to_owned(), "1024-65535".to_owned());
 
         // Both are installed once in the process; a second test finds them there.
         let _ = tracing_subscriber::fmt()
@@ -88,7 +92,7 @@ impl Harness {
             .with_test_writer()
             .try_init();
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let stores = Stores::parse_from(flags(&environment, &["IMAGEBATCH_EGRESS_ALLOW_CIDRS"]));
+        let stores = Stores::parse_from(flags(&environment, EGRESS));
         let client = Client::try_default().await.expect("KUBECONFIG points at the tests' API server");
         ensure_crd(&client).await;
         let object = Namespace {
@@ -139,7 +143,7 @@ impl Harness {
     }
 
     async fn controller_context(&self) -> Context {
-        let mut arguments = flags(&self.environment, &["IMAGEBATCH_EGRESS_ALLOW_CIDRS"]);
+        let mut arguments = flags(&self.environment, EGRESS);
         arguments.extend(["--namespaces".to_owned(), self.namespace.clone()]);
         arguments.extend(["--worker-image".to_owned(), "imagebatch:test".to_owned()]);
         let args = Controller::parse_from(arguments).args;
