@@ -26,6 +26,7 @@ mod body;
 mod network;
 mod redirect;
 mod retry;
+mod send;
 mod turns;
 
 use std::sync::Arc;
@@ -35,7 +36,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, TryStreamExt};
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, Uri};
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -46,6 +47,7 @@ use url::Url;
 pub use args::{EgressArgs, FetchLimits};
 pub use error::FetchError;
 pub use network::{Network, SetupError};
+pub use send::Answer;
 
 use body::{BodyLimits, MinRate};
 use network::HttpClient;
@@ -178,7 +180,7 @@ impl Inner {
         let request = Request::get(uri)
             .header(header::USER_AGENT, self.user_agent.clone())
             .header(header::ACCEPT, "*/*")
-            .body(Empty::new())
+            .body(Full::default())
             .map_err(|error| FetchError::InvalidUrl(error.to_string()))?;
         let (what, limit) =
             if left < self.first_byte { ("complete answer", whole) } else { ("answer", self.first_byte) };

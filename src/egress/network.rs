@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -17,7 +17,7 @@ use super::resolver::Resolver;
 use super::target::Rules;
 
 /// Asks for one URL at a time: keeps connections, speaks HTTP/2 where the host does, follows nothing.
-pub(super) type HttpClient = Decompression<Client<Timed<HttpsConnector<Connector>>, Empty<Bytes>>>;
+pub(super) type HttpClient = Decompression<Client<Timed<HttpsConnector<Connector>>, Full<Bytes>>>;
 
 /// How long a connection without a request is kept.
 const IDLE: Duration = Duration::from_secs(30);

@@ -133,7 +133,12 @@ impl Harness {
     /// Runs a controller that works in the test's namespace and watches these batches.
     pub(crate) async fn controller_of(&self, batches: Api<ImageBatch>) -> Running {
         let context = Arc::new(self.controller_context().await);
-        Running(tokio::spawn(controller::run(batches, context, std::future::pending())))
+        Running(tokio::spawn(async move {
+            tokio::select! {
+                () = controller::run(batches, Arc::clone(&context), std::future::pending()) => {}
+                () = controller::deliver::run(&context) => {}
+            }
+        }))
     }
 
     /// Removes uploads of the test's namespace that no batch claims, as the controller does now and then.
@@ -143,7 +148,7 @@ impl Harness {
     }
 
     async fn controller_context(&self) -> Context {
-        let mut arguments = flags(&self.environment, EGRESS);
+        let mut arguments = flags(&self.environment, &[]);
         arguments.extend(["--namespaces".to_owned(), self.namespace.clone()]);
         arguments.extend(["--worker-image".to_owned(), "imagebatch:test".to_owned()]);
         let args = Controller::parse_from(arguments).args;
@@ -233,7 +238,7 @@ impl Harness {
 }
 
 /// Something in the background that ends with the test.
-pub(crate) struct Running(pub(super) tokio::task::JoinHandle<()>);
+pub(crate) struct Running(pub(crate) tokio::task::JoinHandle<()>);
 
 impl Drop for Running {
     fn drop(&mut self) {
