@@ -149,7 +149,7 @@ impl Egress {
             // other would wait for each other.
             let turn = inner.turns.take(url.host_str().unwrap_or_default()).await?;
             let start = Instant::now();
-            let response = inner.ask(&url, &turn, left, timeout).await?;
+            let response = inner.ask(&url, left, timeout).await?;
             left = left.saturating_sub(start.elapsed());
             if let Some(to) = redirect::next(&url, response.status(), response.headers(), &inner.rules)? {
                 url = to;
@@ -172,7 +172,6 @@ impl Inner {
     async fn ask(
         &self,
         url: &Url,
-        _turn: &Turn,
         left: Duration,
         whole: Duration,
     ) -> Result<Response<DecompressionBody<Incoming>>, FetchError> {

@@ -128,3 +128,58 @@ fn codec_reason(error: &codec::Error) -> FailureReason {
         codec::Error::EncodeFailed { .. } => FailureReason::EncodeFailed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use http::StatusCode;
+
+    use super::*;
+
+    /// Returns the last column of the failures in `docs/error-codes.md` by code.
+    fn documented() -> HashMap<String, String> {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/error-codes.md"));
+        let page = page.expect("the page");
+        let section = page.split("\n## Failures of an image").nth(1).expect("the section");
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        rows.map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            (cells[0].trim_matches('`').to_owned(), cells[2].to_owned())
+        })
+        .collect()
+    }
+
+    #[test]
+    fn what_is_tried_again_is_what_the_page_says() {
+        let text = String::new;
+        let mut errors = vec![
+            FetchError::InvalidUrl(text()),
+            FetchError::UrlTooLong { length: 3, limit: 2 },
+            FetchError::PortForbidden(22),
+            FetchError::AddressForbidden(text()),
+            FetchError::RedirectRefused(text()),
+            FetchError::HostNotFound(text()),
+            FetchError::LookUp(text()),
+            FetchError::Connect(text()),
+            FetchError::CertificateInvalid(text()),
+            FetchError::Timeout { what: "answer", limit: Duration::from_secs(1) },
+            FetchError::TooSlow(1),
+            FetchError::InvalidResponse(text()),
+            FetchError::BodyIncomplete(text()),
+            FetchError::TooLarge(1),
+        ];
+        let statuses = (100..600).filter_map(|code| StatusCode::from_u16(code).ok()).filter(|it| *it != StatusCode::OK);
+        errors.extend(statuses.map(|status| FetchError::Status { status, retry_after: None }));
+        let documented = documented();
+        for error in errors {
+            let again = documented[fetch_reason(&error).as_str()].as_str();
+            let expected = match error.status() {
+                Some(status) if again == "408, 425" => matches!(status.as_u16(), 408 | 425),
+                _ => again == "yes",
+            };
+            assert_eq!(error.is_transient(), expected, "{error}");
+        }
+    }
+}

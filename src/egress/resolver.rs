@@ -66,8 +66,13 @@ impl Resolver {
         let name = Name::from_ascii(host).map_err(|_| FetchError::HostNotFound(format!("{host} is no name")))?;
         let mut addresses = self.in_hosts_file(&name);
         if addresses.is_empty() {
-            let found = self.dns.lookup_ip(name).await.map_err(|error| explain(host, &error))?;
-            addresses.extend(found.iter());
+            let found = match self.dns.lookup_ip(name.clone()).await {
+                // Of a search the last answer is told. Where that was a search domain's, the name itself
+                // may have failed in a way that passes.
+                Err(error) if is_absent(&error) && !name.is_fqdn() => self.dns.lookup_ip(absolute(name)).await,
+                found => found,
+            };
+            addresses.extend(found.map_err(|error| explain(host, &error))?.iter());
         }
         if addresses.is_empty() { Err(FetchError::HostNotFound(host.to_owned())) } else { Ok(addresses) }
     }
@@ -89,14 +94,22 @@ impl std::fmt::Debug for Resolver {
     }
 }
 
+fn absolute(mut name: Name) -> Name {
+    name.set_fqdn(true);
+    name
+}
+
+/// Returns whether a name server has said that the name, or an address of it, does not exist.
+fn is_absent(error: &NetError) -> bool {
+    let NetError::Dns(DnsError::NoRecordsFound(absent)) = error else { return false };
+    matches!(absent.response_code, ResponseCode::NXDomain | ResponseCode::NoError)
+}
+
 /// A name server that says the name is not there is believed; anything else may pass.
 fn explain(host: &str, error: &NetError) -> FetchError {
-    match error {
-        NetError::Dns(DnsError::NoRecordsFound(absent))
-            if matches!(absent.response_code, ResponseCode::NXDomain | ResponseCode::NoError) =>
-        {
-            FetchError::HostNotFound(host.to_owned())
-        }
-        _ => FetchError::LookUp(format!("{host}: {error}")),
+    if is_absent(error) {
+        FetchError::HostNotFound(host.to_owned())
+    } else {
+        FetchError::LookUp(format!("{host}: {error}"))
     }
 }

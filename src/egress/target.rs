@@ -55,12 +55,17 @@ impl Rules {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(FetchError::InvalidUrl("it contains a user name or password".to_owned()));
         }
+        // Not a name; other parsers read `127.0.0.1..` as an address.
+        let host = url.host_str().unwrap_or_default();
+        if host.strip_suffix('.').unwrap_or(host).split('.').any(str::is_empty) {
+            return Err(FetchError::InvalidUrl("a part of the host's name is empty".to_owned()));
+        }
         let port = url.port_or_known_default().unwrap_or_default();
         if !matches!(port, 80 | 443) && !self.ports.iter().any(|range| range.contains(port)) {
             return Err(FetchError::PortForbidden(port));
         }
         if let Some(address) = literal(&url)
-            && !self.permits(url.host_str().unwrap_or_default(), address)
+            && !self.permits(host, address)
         {
             return Err(FetchError::AddressForbidden(address.to_string()));
         }

@@ -83,7 +83,8 @@ async fn redirects_without_end() {
 async fn redirects_share_the_time_of_one_try() {
     let slow = |_: &str, _| Answer::Later(Duration::from_millis(700), head("302 Found\r\nLocation: /on"));
     let origin = Origin::start(slow).await;
-    let (egress, _) = client(origin.address, &["--fetch-timeout-seconds=2"]).await;
+    let (egress, _) =
+        client(origin.address, &["--fetch-timeout-seconds=2", "--fetch-first-byte-timeout-seconds=5"]).await;
     let error = egress.fetch("http://public.test/x.jpg").await.0.expect_err("it takes too long");
     assert_eq!(error.to_string(), "no complete answer within 2s");
 }

@@ -43,7 +43,12 @@ async fn a_name_that_turns_private_between_redirects_is_not_dialled() {
 
 #[tokio::test]
 async fn absence_is_final_and_a_failing_name_server_is_not() {
-    let zone = [("fails.test", Entry::Fails), ("silent.test", Entry::Silent), ("empty.test", addresses(&[]))];
+    let zone = [
+        ("fails.test", Entry::Fails),
+        ("a.b.c.d.e.fails.test", Entry::Fails),
+        ("silent.test", Entry::Silent),
+        ("empty.test", addresses(&[])),
+    ];
     let name_server = NameServer::start(&zone).await;
     let dial = RecordingDial::to(crate::net::nobody());
     let network = Network { resolver: name_server.resolver(""), dial: dial.clone(), tls: no_tls() };
@@ -52,6 +57,8 @@ async fn absence_is_final_and_a_failing_name_server_is_not() {
         ("nowhere.test", "HostNotFound", 1),
         ("empty.test", "HostNotFound", 1),
         ("fails.test", "LookUp", 2),
+        // The search domains, which are asked after a name of so many parts, do not know it.
+        ("a.b.c.d.e.fails.test", "LookUp", 2),
         ("silent.test", "Timeout", 2),
     ] {
         let (result, attempts) = egress.fetch(&format!("http://{host}/x.jpg")).await;

@@ -194,6 +194,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("http://4294967296/x.jpg", "InvalidUrl"),
     ("http://1.2.3.4.5/x.jpg", "InvalidUrl"),
     ("http://0x7f.1.2.3.4/x.jpg", "InvalidUrl"),
+    ("http://127.0.0.1../x.jpg", "InvalidUrl"),
+    ("http://0../x.jpg", "InvalidUrl"),
+    ("http://.localhost/x.jpg", "InvalidUrl"),
+    ("http://public..test/x.jpg", "InvalidUrl"),
     ("http://", "InvalidUrl"),
     ("http:///", "InvalidUrl"),
     ("", "InvalidUrl"),
@@ -262,6 +266,11 @@ async fn no_url_leads_inside() {
         let (result, attempts) = guarded.egress.fetch(url).await;
         let error = result.expect_err(url);
         assert_eq!((word(&error).as_str(), attempts), (*code, 1), "{url:?}: {error}");
+        if NAMED.contains(&url.as_str()) {
+            let told = error.to_string();
+            let revealed = ["10.", "127.", "169.", "192.", "fd00", "::"].iter().find(|it| told.contains(**it));
+            assert_eq!(revealed, None, "{told}: nobody learns the addresses of inner names");
+        }
     }
     assert_eq!(guarded.dial.dialled(), [], "not even a public address of a mixed answer");
     assert_eq!(origin.connections(), 0);
