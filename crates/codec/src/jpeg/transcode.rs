@@ -36,6 +36,7 @@ mod output;
 mod picture;
 mod plain;
 mod progressive;
+mod refinement;
 mod scan;
 mod sequential;
 mod shrink;

@@ -2,21 +2,21 @@
 
 use wide::{i8x16, i16x8};
 
-use super::step::Scale;
+use super::step::{LARGEST, Scale};
 
 /// The coefficients of a block in zigzag order.
 pub(super) type Block = [i16; 64];
 
-/// Rescales the AC coefficients of `block`, each at most [`LARGEST`](super::step::LARGEST), into
-/// `scaled`, with [`FRACTION`](super::step::FRACTION) bits behind the point, and returns a mask of
+/// Rescales the AC coefficients of `block` into `scaled`,
+/// with [`FRACTION`](super::step::FRACTION) bits behind the point, and returns a mask of
 /// those that reach the scale's least one. The DC coefficient is neither scaled nor in the mask.
 #[inline(always)]
 pub(super) fn rescale(block: &Block, scale: &Scale, scaled: &mut Block) -> u64 {
     let mut keep = [0_i16; 64];
     for index in 0..64 {
         let value = block[index];
-        // At most 2047 * 32, so the product's upper half is below 2^16.
-        let size = value.unsigned_abs() << 5;
+        // At most 2047 * 32, so the product's upper half is below 2^16. Only broken files exceed it.
+        let size = value.unsigned_abs().min(LARGEST as u16) << 5;
         let size = ((u32::from(size) * u32::from(scale.ratio[index])) >> 16) as u16;
         let size = size.min(i16::MAX as u16) as i16;
         let sign = value >> 15;

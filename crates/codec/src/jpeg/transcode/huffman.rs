@@ -58,7 +58,7 @@ impl Code {
 
     /// Finds the code at the start of `bits`, 16 of them; returns its length and symbol.
     #[inline]
-    fn find(&self, bits: u32, from: usize) -> Option<(u32, u8)> {
+    pub(super) fn find(&self, bits: u32, from: usize) -> Option<(u32, u8)> {
         let length = (from..=16).find(|&length| bits < self.limits[length])?;
         let index = (bits >> (16 - length)) as i32 + self.offsets[length];
         Some((length as u32, *self.symbols.get(index as usize)?))

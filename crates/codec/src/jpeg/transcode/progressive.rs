@@ -7,6 +7,7 @@ use super::{
     block::Block,
     huffman::{AcTable, DcTable, END},
     layout::Layout,
+    refinement::{Changes, Refinement, RefinementTable, corrections},
     scan::{Scan, Walk},
     store::Store,
 };
@@ -19,6 +20,7 @@ pub(super) struct Progressive<'a> {
     scan: Scan,
     dc: Vec<DcTable>,
     ac: Option<AcTable>,
+    refinement: Option<RefinementTable>,
     before: Vec<i32>,
     /// Blocks that the last end of band covers and that are still to come.
     ended: u32,
@@ -33,13 +35,16 @@ impl<'a> Progressive<'a> {
         let first = scan.high == 0;
         let parts = scan.parts.iter().filter(|_| is_dc && first);
         let dc = parts.map(|part| walk.dc_table(part)).collect::<Result<_, _>>()?;
-        let ac = scan.parts.first().filter(|_| !is_dc).map(|part| walk.ac_table(part)).transpose()?;
+        let part = scan.parts.first().filter(|_| !is_dc);
+        let ac = part.filter(|_| first).map(|part| walk.ac_table(part)).transpose()?;
+        let refinement = part.filter(|_| !first).map(|part| walk.refinement_table(part)).transpose()?;
         Ok(Self {
             window: Window::new(walk.entropy()),
             before: vec![0; scan.parts.len()],
             scan,
             dc,
             ac,
+            refinement,
             ended: 0,
             restart: walk.restart,
             left: walk.restart,
@@ -53,23 +58,74 @@ impl<'a> Progressive<'a> {
             [part] => (layout.planes[part.component].columns, layout.planes[part.component].rows),
             _ => (layout.mcu_columns, layout.mcu_rows),
         };
+        let component = self.scan.parts[0].component;
         for row in 0..rows {
-            for column in 0..columns {
-                self.begin_unit()?;
-                if self.scan.first == 0 {
+            if self.scan.first == 0 {
+                for column in 0..columns {
+                    self.begin_unit()?;
                     self.unit_dc(layout, store, column, row)?;
-                    continue;
                 }
-                let (block, nonzero) = store.block_and_mask(self.scan.parts[0].component, column, row);
-                let mut bits = self.window.bits;
-                let done = if self.scan.high == 0 {
-                    self.first_ac(&mut bits, block, nonzero)
-                } else {
-                    self.refine_ac(&mut bits, block, nonzero)
-                };
-                self.window.bits = bits;
-                done?;
+                continue;
             }
+            let (blocks, masks) = store.row_mut(component, row, columns);
+            if self.scan.high == 0 {
+                self.first_row(blocks, masks)?;
+            } else {
+                self.refine_row(blocks, masks)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes a row of blocks for the first time. Blocks that an end of band covers are passed over
+    /// together.
+    #[inline(always)]
+    fn first_row(&mut self, blocks: &mut [Block], masks: &mut [u64]) -> Result<(), Error> {
+        let mut column = 0;
+        while column < blocks.len() {
+            self.begin_unit()?;
+            if self.ended > 0 {
+                let mut more = (self.ended as usize - 1).min(blocks.len() - column - 1);
+                if self.restart != 0 {
+                    more = more.min(self.left);
+                    self.left -= more;
+                }
+                self.ended -= 1 + more as u32;
+                column += 1 + more;
+                continue;
+            }
+            let mut bits = self.window.bits;
+            let done = self.first_ac(&mut bits, &mut blocks[column], &mut masks[column]);
+            self.window.bits = bits;
+            done?;
+            column += 1;
+        }
+        Ok(())
+    }
+
+    /// Decodes one more bit of a row of blocks.
+    #[inline(always)]
+    fn refine_row(&mut self, blocks: &mut [Block], masks: &mut [u64]) -> Result<(), Error> {
+        let band = (u64::MAX >> (63 - self.scan.last)) & (u64::MAX << self.scan.first);
+        let step = 1_i16 << self.scan.low;
+        for (block, nonzero) in blocks.iter_mut().zip(masks) {
+            self.begin_unit()?;
+            let mut bits = self.window.bits;
+            let mut changes = Changes { ahead: band, ..Changes::default() };
+            if self.ended == 0
+                && let Err(error) = self.refine_ac(&mut bits, *nonzero, &mut changes)
+            {
+                self.window.bits = bits;
+                return Err(error);
+            }
+            if self.ended > 0 {
+                let rest = *nonzero & changes.ahead;
+                changes.changed |= corrections(&mut bits, self.window.bytes(), rest);
+                self.ended -= 1;
+            }
+            changes.apply(block, step);
+            *nonzero |= changes.changed;
+            self.window.bits = bits;
         }
         Ok(())
     }
@@ -106,10 +162,6 @@ impl<'a> Progressive<'a> {
     /// Decodes a block's coefficients of this band, down to the scan's lowest bit.
     #[inline(always)]
     fn first_ac(&mut self, bits: &mut Bits, block: &mut Block, nonzero: &mut u64) -> Result<(), Error> {
-        if self.ended > 0 {
-            self.ended -= 1;
-            return Ok(());
-        }
         let Some(table) = &self.ac else { return Ok(()) };
         let (last, low) = (self.scan.last, self.scan.low);
         let (mut at, mut step) = (self.scan.first - 1, 0);
@@ -153,49 +205,40 @@ impl<'a> Progressive<'a> {
         Ok(())
     }
 
-    /// Decodes one more bit of a block's coefficients of this band.
+    /// Decodes one more bit of a block's coefficients of this band, up to its end of band. What
+    /// changes is noted only, and written all at once: nothing then has to wait for a store.
     #[inline(always)]
-    fn refine_ac(&mut self, bits: &mut Bits, block: &mut Block, nonzero: &mut u64) -> Result<(), Error> {
-        let Some(table) = &self.ac else { return Ok(()) };
-        let (last, step) = (self.scan.last, 1_i16 << self.scan.low);
-        let band = u64::MAX >> (63 - last);
-        let mut at = self.scan.first;
-        if self.ended == 0 {
-            while at <= last {
-                bits.refill(self.window.bytes());
-                let symbol = table.code.symbol(bits)?;
-                let run = usize::from(symbol >> 4);
-                let value = match symbol & 15 {
-                    0 if run < 15 => {
-                        self.ended = (1 << run) + bits.take(run as u32);
-                        break;
-                    }
-                    0 => 0,
-                    1 => step.wrapping_mul(2 * bits.take(1) as i16 - 1),
-                    size => return Err(Error::corrupt(format!("a refinement of {size} bits"))),
-                };
-                // The place is that of the zero behind `run` zeros.
-                let ahead = band & (u64::MAX << at);
-                let mut zeros = !*nonzero & ahead;
-                for _ in 0..run {
-                    zeros &= zeros.wrapping_sub(1);
+    fn refine_ac(&mut self, bits: &mut Bits, nonzero: u64, changes: &mut Changes) -> Result<(), Error> {
+        let Some(table) = &self.refinement else { return Ok(()) };
+        while changes.ahead != 0 {
+            bits.refill(self.window.bytes());
+            let (run, value) = match table.next(bits)? {
+                Refinement::End(width) => {
+                    self.ended = (1 << width) + bits.take(width);
+                    break;
                 }
-                let place = zeros.trailing_zeros().min(last as u32 + 1) as usize;
-                let passed = *nonzero & ahead & !(u64::MAX.checked_shl(place as u32).unwrap_or(0));
-                refine(bits, self.window.bytes(), block, passed, step);
-                if value != 0 {
-                    let to = block.get_mut(place).filter(|_| place <= last);
-                    *to.ok_or_else(|| Error::corrupt("a run leads out of its band"))? = value;
-                    *nonzero |= 1 << place;
+                Refinement::Value(run, value) => (run, value),
+            };
+            // The place is that of the zero behind `run` zeros. Most runs are short, and none can be
+            // foreseen: those up to three need no branch.
+            let mut zeros = !nonzero & changes.ahead;
+            for passed in 0..3 {
+                zeros = if passed < run { zeros & zeros.wrapping_sub(1) } else { zeros };
+            }
+            for _ in 3..run {
+                zeros &= zeros.wrapping_sub(1);
+            }
+            let place = zeros & zeros.wrapping_neg();
+            let below = place.wrapping_sub(1);
+            changes.changed |= corrections(bits, self.window.bytes(), nonzero & changes.ahead & below);
+            if value != 0 {
+                if place == 0 {
+                    return Err(Error::corrupt("a run leads out of its band"));
                 }
-                at = place + 1;
+                changes.changed |= place;
+                changes.minus |= if value < 0 { place } else { 0 };
             }
-        }
-        if self.ended > 0 {
-            if at <= last {
-                refine(bits, self.window.bytes(), block, *nonzero & band & (u64::MAX << at), step);
-            }
-            self.ended -= 1;
+            changes.ahead &= !(below | place);
         }
         Ok(())
     }
@@ -223,22 +266,6 @@ impl<'a> Progressive<'a> {
     /// Ends the scan and returns how long its data are.
     pub(super) fn finish(&mut self) -> Result<usize, Error> {
         self.window.finish()
-    }
-}
-
-/// Takes one bit for each coefficient of `which`; a one makes it larger by `step`. Whether it is a
-/// one cannot be foreseen, so there is no branch on it.
-#[inline(always)]
-fn refine(bits: &mut Bits, window: &[u8], block: &mut Block, mut which: u64, step: i16) {
-    while which != 0 {
-        bits.refill(window);
-        for _ in 0..which.count_ones().min(48) {
-            let at = which.trailing_zeros() as usize % 64;
-            which &= which.wrapping_sub(1);
-            let more = step & (bits.take(1) as i16).wrapping_neg();
-            let sign = block[at] >> 15;
-            block[at] = block[at].wrapping_add((more ^ sign) - sign);
-        }
     }
 }
 

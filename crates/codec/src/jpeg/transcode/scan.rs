@@ -8,6 +8,7 @@ use super::{
         segment::{APP0, DHT, DQT, DRI, EOI, SOS, entropy_length},
     },
     huffman::{AcTable, Code, DcTable},
+    refinement::RefinementTable,
 };
 use crate::{Error, Limits};
 
@@ -133,6 +134,10 @@ impl<'a> Walk<'a> {
 
     pub(super) fn ac_table(&self, part: &Part) -> Result<AcTable, Error> {
         Ok(AcTable::new(code(&self.ac, part.ac)?))
+    }
+
+    pub(super) fn refinement_table(&self, part: &Part) -> Result<RefinementTable, Error> {
+        Ok(RefinementTable::new(code(&self.ac, part.ac)?))
     }
 
     /// Fails if scans are missing that the file should have. One that ends in order may leave out

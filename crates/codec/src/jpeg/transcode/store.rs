@@ -35,11 +35,13 @@ impl Store {
         &mut self.planes[component][y * columns + x]
     }
 
-    /// The block and the mask of its AC coefficients that are not zero.
+    /// The first `columns` blocks of row `y`, and the masks of their AC coefficients that are not
+    /// zero; for progressive scans.
     #[inline(always)]
-    pub(super) fn block_and_mask(&mut self, component: usize, x: usize, y: usize) -> (&mut Block, &mut u64) {
-        let at = y * self.columns[component] + x;
-        (&mut self.planes[component][at], &mut self.nonzero[component][at])
+    pub(super) fn row_mut(&mut self, component: usize, y: usize, columns: usize) -> (&mut [Block], &mut [u64]) {
+        let from = y * self.columns[component];
+        let range = from..from + columns;
+        (&mut self.planes[component][range.clone()], &mut self.nonzero[component][range])
     }
 
     /// Hands MCU row `row` to `target`, one MCU after the other.
@@ -62,19 +64,15 @@ impl Store {
 #[inline(always)]
 fn put(target: &mut impl Target, component: usize, x: usize, y: usize, block: &Block) {
     let dc = i32::from(block[0]);
-    // Only broken files exceed this.
-    let mut block = *block;
-    for value in &mut block {
-        *value = (*value).clamp(-LARGEST, LARGEST);
-    }
     if target.wants_natural(component) {
         let mut natural = [0; 64];
         for (value, at) in block.iter().zip(ZIGZAG) {
-            natural[usize::from(at)] = *value;
+            // Only broken files exceed this.
+            natural[usize::from(at)] = (*value).clamp(-LARGEST, LARGEST);
         }
         target.put_natural(component, x, y, &natural, dc);
     } else {
-        target.put(component, x, y, &block, dc);
+        target.put(component, x, y, block, dc);
     }
 }
 
