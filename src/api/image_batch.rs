@@ -176,11 +176,15 @@ pub struct Compression {
     #[serde(default = "default_min_quality")]
     #[schemars(range(min = 1, max = 100))]
     pub min_quality: i32,
+
+    /// How much to spend on a small result.
+    #[serde(default)]
+    pub effort: Effort,
 }
 
 impl Default for Compression {
     fn default() -> Self {
-        Self { quality: default_quality(), min_quality: default_min_quality() }
+        Self { quality: default_quality(), min_quality: default_min_quality(), effort: Effort::default() }
     }
 }
 
@@ -215,6 +219,16 @@ pub struct SecretKey {
     /// The key of its data.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
+}
+
+/// How much to spend on a small result.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Effort {
+    /// A quarter smaller, for a little more time.
+    #[default]
+    Small,
+    /// As fast as possible.
+    Fast,
 }
 
 /// Whether deleting an ImageBatch deletes what it stored.

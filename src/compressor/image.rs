@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::{StageError, Worker};
-use crate::api::image_batch::Compression;
+use crate::api::image_batch::{Compression, Effort};
 use crate::egress::FetchError;
 use crate::manifest::outcome::{FailureReason, ImageOutcome, Outcome};
 
@@ -82,7 +82,11 @@ pub(crate) fn codec_options(compression: &Compression) -> codec::Options {
             codec::Quality::Relative(quality.trim_end_matches('%').parse().unwrap_or(50).clamp(1, 100))
         }
     };
-    codec::Options { quality, min_quality: compression.min_quality.clamp(1, 100) as u8 }
+    let effort = match compression.effort {
+        Effort::Small => codec::Effort::Small,
+        Effort::Fast => codec::Effort::Fast,
+    };
+    codec::Options { quality, min_quality: compression.min_quality.clamp(1, 100) as u8, effort }
 }
 
 fn failed_fetch(url: &str, error: &FetchError) -> ImageOutcome {

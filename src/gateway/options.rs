@@ -177,7 +177,7 @@ impl SubmitOptions {
 impl EffectiveOptions {
     /// Returns the options of a spec.
     pub(crate) fn of(spec: &ImageBatchSpec, display_name: Option<String>) -> Self {
-        let Compression { quality, min_quality } = &spec.compression;
+        let Compression { quality, min_quality, .. } = &spec.compression;
         Self {
             display_name,
             quality: quality.clone(),

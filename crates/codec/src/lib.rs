@@ -1,8 +1,8 @@
 //! Image compression to a share of the source's own quality, within hard limits.
 //!
 //! ```text
-//! bytes -> sniff -> limits (header only) -> decode -> turn -> encode -> smaller than the source?
-//!          Jpeg | Png                                                   yes: Some(bytes)  no: None
+//! bytes -> sniff -> limits (header only) -> transcode -----------------> smaller than the source?
+//!          Jpeg | Png                       decode -> turn -> encode --^  yes: Some(bytes)  no: None
 //! ```
 //!
 //! [`compress`] is the only step a caller needs. It is a pure function of its arguments, uses one
@@ -10,15 +10,19 @@
 //! checked in the header before a pixel is allocated, and every failure is an [`Error`] with a
 //! stable [`code`](Error::code). The crate knows nothing of batches, networks or storage.
 //!
-//! What survives: the pixels as displayed (the EXIF orientation is applied), the colour profile,
-//! and transparency. EXIF, GPS positions, XMP, comments, thumbnails and trailing data do not.
+//! What survives: the picture as displayed (the EXIF orientation is applied or kept), the colour
+//! profile, and transparency. EXIF, GPS positions, XMP, comments, thumbnails and trailing data do not.
 //!
-//! **JPEG** keeps its format. The source's quality is estimated from its quantization tables; the
-//! result is progressive, 4:2:0, or grey where the source is. When the wanted quality is not below
-//! the source's, the coefficients stay untouched and only metadata is removed, so a second run at
-//! the same absolute quality changes nothing; so do those of two rare kinds of file, sequential with
-//! several scans and with chroma finer than luma. CMYK becomes sRGB, through its profile if it has
-//! one.
+//! **JPEG** keeps its format. The source's quality is estimated from its quantization tables. Grey
+//! and YCbCr pictures stay in the DCT: their coefficients are divided by coarser steps, never by
+//! finer ones, and coded anew; below quality 90 chroma becomes 4:2:0. [`Effort::Small`] gives
+//! progressive files whose coefficients are chosen by what they cost, and tables of its own that
+//! look about as good as libjpeg's at that quality; [`Effort::Fast`] gives sequential files with
+//! libjpeg's tables. The orientation is kept as the only EXIF tag there. Other pictures (RGB, CMYK)
+//! are decoded, turned, and encoded as progressive JPEG; CMYK becomes sRGB, through its profile if
+//! it has one. When the wanted quality is not below the source's, the coefficients stay untouched
+//! and only metadata is removed, so a second run at the same absolute quality changes nothing; so do
+//! those of RGB that is sequential in several scans, which its decoder reads wrong.
 //!
 //! **PNG** keeps its format and counts as quality 100. At 100 it is only recompressed without loss.
 //! Below, samples of 16 bits become 8 bits (unless the image is HDR), and the smaller of two
@@ -87,6 +91,17 @@ pub enum Quality {
     Absolute(u8),
 }
 
+/// How much to spend on a small result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Effort {
+    /// A quarter smaller, for a little more time: coefficients are chosen by what they cost, and
+    /// the result is progressive.
+    #[default]
+    Small,
+    /// As fast as possible: sequential JPEG.
+    Fast,
+}
+
 /// How to compress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -94,12 +109,14 @@ pub struct Options {
     pub quality: Quality,
     /// The lowest quality a relative one may lead to; a source below it keeps its own.
     pub min_quality: u8,
+    /// How much to spend on JPEG; other formats know one effort only.
+    pub effort: Effort,
 }
 
 impl Default for Options {
     /// Half the source's quality, not below 30.
     fn default() -> Self {
-        Self { quality: Quality::Relative(50), min_quality: 30 }
+        Self { quality: Quality::Relative(50), min_quality: 30, effort: Effort::Small }
     }
 }
 

@@ -19,7 +19,8 @@ pub struct Limits {
     /// Width and height, each, in pixels; 16,384 by default.
     pub max_side: u32,
     /// Memory a decoder may take for pixels and coefficients, in bytes; 256 MiB by default.
-    /// Baseline JPEG needs three bytes a pixel, progressive JPEG six to nine, PNG one to eight.
+    /// Baseline JPEG needs a few rows, progressive JPEG three to seven bytes a pixel (JPEG of other
+    /// colours three to nine), PNG one to eight.
     /// Encoding comes on top, with at most about as much again.
     pub max_alloc: u64,
 }

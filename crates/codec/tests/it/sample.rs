@@ -45,7 +45,7 @@ impl Picture {
 }
 
 pub(crate) fn compress(source: &[u8], quality: Quality) -> Result<Compressed, codec::Error> {
-    let compressed = codec::compress(source, &Options { quality, min_quality: 30 }, &Limits::default())?;
+    let compressed = codec::compress(source, &Options { quality, ..Options::default() }, &Limits::default())?;
     if let Some(bytes) = &compressed.bytes {
         assert!(bytes.len() < source.len(), "{} bytes became {}", source.len(), bytes.len());
     }
