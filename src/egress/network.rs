@@ -68,7 +68,6 @@ impl Network {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(args.fetch_per_host.into())
-            .http2_adaptive_window(true)
             .build(Timed { connector, limit });
         Decompression::new(client)
     }

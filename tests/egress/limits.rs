@@ -11,6 +11,11 @@ use crate::origin::{Answer, Origin, head, ok};
 /// Longer than every limit of the tests, and shorter than a test may hang.
 const SOON: Duration = Duration::from_secs(20);
 
+/// The limit that a test is about; the others stay as installed.
+const FIRST_BYTE: &str = "--fetch-first-byte-timeout-seconds=1";
+const WHOLE: &str = "--fetch-timeout-seconds=2";
+const WINDOW: &str = "--fetch-min-rate-seconds=1";
+
 async fn fails(answer: impl Fn() -> Answer + Send + Sync + 'static, given: &[&str]) -> FetchError {
     let origin = Origin::start(move |_, _| answer()).await;
     let (egress, _) = client(origin.address, given).await;
@@ -24,7 +29,7 @@ fn ok_head() -> Vec<u8> {
 
 #[tokio::test]
 async fn a_host_that_stalls_before_the_first_byte() {
-    let error = fails(|| Answer::Stall(Vec::new()), &[]).await;
+    let error = fails(|| Answer::Stall(Vec::new()), &[FIRST_BYTE]).await;
     assert_eq!(error.to_string(), "no answer within 1s");
     assert!(error.is_transient());
 }
@@ -32,34 +37,34 @@ async fn a_host_that_stalls_before_the_first_byte() {
 #[tokio::test]
 async fn a_host_that_drips_its_head() {
     let drip = || Answer::Forever(b"HTTP/1.1 200 OK\r\nX: ".to_vec(), b"y".to_vec(), Duration::from_millis(20));
-    assert_eq!(fails(drip, &[]).await.to_string(), "no answer within 1s");
+    assert_eq!(fails(drip, &[FIRST_BYTE]).await.to_string(), "no answer within 1s");
 }
 
 #[tokio::test]
 async fn a_host_that_drips_its_body() {
     let drip = || Answer::Forever(ok_head(), b"y".to_vec(), Duration::from_millis(20));
-    let error = fails(drip, &[]).await;
+    let error = fails(drip, &[WINDOW]).await;
     assert_eq!(error.to_string(), "the body comes slower than 1024 bytes a second");
     assert!(error.is_transient());
 }
 
 #[tokio::test]
 async fn a_host_that_stalls_within_its_body() {
-    let error = fails(|| Answer::Stall([ok_head(), b"image".to_vec()].concat()), &[]).await;
+    let error = fails(|| Answer::Stall([ok_head(), b"image".to_vec()].concat()), &[WINDOW]).await;
     assert_eq!(word(&error), "TooSlow", "{error}");
 }
 
 #[tokio::test]
 async fn a_host_that_is_fast_enough_and_never_ends() {
     let drip = || Answer::Forever(ok_head(), vec![0; 1_000], Duration::from_millis(20));
-    let error = fails(drip, &["--fetch-timeout-seconds=2"]).await;
+    let error = fails(drip, &[WHOLE, WINDOW]).await;
     assert_eq!(error.to_string(), "no complete body within 2s");
 }
 
 #[tokio::test]
 async fn a_rate_of_zero_is_any_rate() {
     let drip = || Answer::Forever(ok_head(), b"y".to_vec(), Duration::from_millis(20));
-    let error = fails(drip, &["--fetch-timeout-seconds=2", "--fetch-min-bytes-per-second=0"]).await;
+    let error = fails(drip, &[WHOLE, WINDOW, "--fetch-min-bytes-per-second=0"]).await;
     assert_eq!(error.to_string(), "no complete body within 2s");
 }
 
@@ -83,8 +88,7 @@ async fn redirects_without_end() {
 async fn redirects_share_the_time_of_one_try() {
     let slow = |_: &str, _| Answer::Later(Duration::from_millis(700), head("302 Found\r\nLocation: /on"));
     let origin = Origin::start(slow).await;
-    let (egress, _) =
-        client(origin.address, &["--fetch-timeout-seconds=2", "--fetch-first-byte-timeout-seconds=5"]).await;
+    let (egress, _) = client(origin.address, &[WHOLE]).await;
     let error = egress.fetch("http://public.test/x.jpg").await.0.expect_err("it takes too long");
     assert_eq!(error.to_string(), "no complete answer within 2s");
 }
@@ -127,7 +131,7 @@ async fn a_host_that_does_not_connect() {
         dial: std::sync::Arc::new(Nowhere),
         tls: no_tls(),
     };
-    let egress = imagebatch::egress::Egress::with_network(&args(&["--fetch-first-byte-timeout-seconds=5"]), network);
+    let egress = imagebatch::egress::Egress::with_network(&args(&["--fetch-connect-timeout-seconds=1"]), network);
     let error = egress.fetch("http://public.test/x.jpg").await.0.expect_err("it never connects");
     assert_eq!(error.to_string(), "no connection within 1s");
 }

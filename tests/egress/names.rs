@@ -52,7 +52,7 @@ async fn absence_is_final_and_a_failing_name_server_is_not() {
     let name_server = NameServer::start(&zone).await;
     let dial = RecordingDial::to(crate::net::nobody());
     let network = Network { resolver: name_server.resolver(""), dial: dial.clone(), tls: no_tls() };
-    let egress = Egress::with_network(&args(&["--fetch-attempts=2"]), network);
+    let egress = Egress::with_network(&args(&["--fetch-attempts=2", "--fetch-connect-timeout-seconds=1"]), network);
     for (host, expected, tries) in [
         ("nowhere.test", "HostNotFound", 1),
         ("empty.test", "HostNotFound", 1),
@@ -156,7 +156,7 @@ async fn a_host_that_is_not_reachable_under_one_address_is_under_another() {
         dial: std::sync::Arc::new(WithoutV6(dial.clone())),
         tls: no_tls(),
     };
-    let egress = Egress::with_network(&args(&["--fetch-connect-timeout-seconds=5"]), network);
+    let egress = Egress::with_network(&args(&[]), network);
     let fetched = tokio::time::timeout(Duration::from_secs(4), egress.fetch("http://two.test/x.jpg")).await;
     fetched.expect("long before the limit").0.expect("by IPv4");
     assert_eq!(dial.dialled().len(), 2);

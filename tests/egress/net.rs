@@ -31,22 +31,13 @@ struct Process {
     egress: EgressArgs,
 }
 
-/// Returns arguments with short limits, and those given.
+/// Returns arguments for one quick try with the installation's limits of time, and those given.
 pub(crate) fn args(given: &[&str]) -> EgressArgs {
-    let short = [
-        "test",
-        "--fetch-attempts=1",
-        "--fetch-backoff-milliseconds=20",
-        "--fetch-connect-timeout-seconds=1",
-        "--fetch-first-byte-timeout-seconds=1",
-        "--fetch-timeout-seconds=5",
-        "--fetch-min-rate-seconds=1",
-        "--fetch-max-bytes=1000000",
-    ];
+    let quick = ["--fetch-attempts=1", "--fetch-backoff-milliseconds=20", "--fetch-max-bytes=1000000"];
     // A later flag would not replace an earlier one.
     let name = |flag: &str| flag.split('=').next().unwrap_or_default().to_owned();
-    let kept = short.iter().filter(|flag| !given.iter().any(|it| name(it) == name(flag)));
-    Process::parse_from(kept.chain(given)).egress
+    let kept = quick.iter().filter(|flag| !given.iter().any(|it| name(it) == name(flag)));
+    Process::parse_from(["test"].iter().chain(kept).chain(given)).egress
 }
 
 /// Returns the word of a failure: the name of its variant.

@@ -15,6 +15,8 @@ pub(crate) enum Answer {
     Bytes(Vec<u8>),
     /// These bytes after a wait, then the next request.
     Later(Duration, Vec<u8>),
+    /// The first bytes, the second after a wait, then the next request.
+    Halves(Vec<u8>, Duration, Vec<u8>),
     /// These bytes, then the end of the connection.
     Last(Vec<u8>),
     /// These bytes, then nothing more.
@@ -118,6 +120,12 @@ async fn write(stream: &mut TcpStream, answer: Answer, open: &AtomicUsize) -> bo
             tokio::time::sleep(wait).await;
             close();
             stream.write_all(&bytes).await.is_ok()
+        }
+        Answer::Halves(first, wait, second) => {
+            let written = stream.write_all(&first).await;
+            tokio::time::sleep(wait).await;
+            close();
+            written.is_ok() && stream.write_all(&second).await.is_ok()
         }
         Answer::Last(bytes) => {
             close();

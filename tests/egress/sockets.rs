@@ -9,6 +9,7 @@ use imagebatch::egress::{Egress, Network};
 use tokio::net::TcpListener;
 
 use crate::net::{NameServer, addresses, args, no_tls, word};
+use crate::origin::{Answer, Origin, ok};
 
 /// Returns a listener on all addresses of both families, or of IPv4 where there is no other.
 async fn listen() -> TcpListener {
@@ -93,4 +94,14 @@ async fn no_spelling_of_this_machine_opens_a_socket() {
     assert_eq!(word(&error), "Connect", "{error}");
     assert_eq!(accepted.load(Ordering::SeqCst), 1, "the allowed connection, and no other");
     eprintln!("{} requests to this machine, 0 sockets", 2 * hosts.len());
+}
+
+#[tokio::test]
+async fn the_systems_network_is_used_as_it_is() {
+    let origin = Origin::start(|_, _| Answer::Bytes(ok(b"image"))).await;
+    let given = ["--egress-allow-cidrs=127.0.0.0/8,::1/128", "--egress-allow-ports=1024-65535"];
+    let egress = Egress::new(&args(&given)).expect("the system has certificate authorities");
+    // By the hosts file, which every system has this name in.
+    let url = format!("http://localhost:{}/x.jpg", origin.address.port());
+    assert_eq!(egress.fetch(&url).await.0.expect("an image"), "image");
 }

@@ -74,7 +74,13 @@ impl SecureOrigin {
         let authorities: &[CertificateDer<'static>] =
             if trusted { std::slice::from_ref(&self.certificate) } else { &[] };
         let network = Network { resolver: name_server.resolver(""), dial: dial.clone(), tls: trusting(authorities) };
-        (Egress::with_network(&args(&["--fetch-attempts=3", "--fetch-per-host=20"]), network), dial)
+        (
+            Egress::with_network(
+                &args(&["--fetch-attempts=3", "--fetch-per-host=20", "--fetch-connect-timeout-seconds=30"]),
+                network,
+            ),
+            dial,
+        )
     }
 }
 
