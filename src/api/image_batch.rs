@@ -177,6 +177,21 @@ pub struct Compression {
     #[schemars(range(min = 1, max = 100))]
     pub min_quality: i32,
 
+    /// The format of the results. With another format than an image's own the result is stored also where it
+    /// is larger: it was asked for.
+    #[serde(default)]
+    pub format: OutputFormat,
+
+    /// Results are not wider than this, in pixels: wider images are scaled down with their aspect kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 16_384))]
+    pub max_width: Option<i32>,
+
+    /// The same for the height.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 16_384))]
+    pub max_height: Option<i32>,
+
     /// How much to spend on a small result.
     #[serde(default)]
     pub effort: Effort,
@@ -184,8 +199,29 @@ pub struct Compression {
 
 impl Default for Compression {
     fn default() -> Self {
-        Self { quality: default_quality(), min_quality: default_min_quality(), effort: Effort::default() }
+        Self {
+            quality: default_quality(),
+            min_quality: default_min_quality(),
+            format: OutputFormat::default(),
+            max_width: None,
+            max_height: None,
+            effort: Effort::default(),
+        }
     }
+}
+
+/// The format of results.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OutputFormat {
+    /// Each image's own, where it is one that is written.
+    #[default]
+    Keep,
+    /// JPEG; transparent pixels become white.
+    Jpeg,
+    /// PNG.
+    Png,
+    /// WebP.
+    WebP,
 }
 
 /// What the reports hold.

@@ -36,6 +36,7 @@ pub(crate) fn compress_files(args: &CompressFileArgs) -> std::io::Result<()> {
         quality: args.quality.clone(),
         min_quality: args.min_quality,
         effort: args.effort,
+        ..Compression::default()
     });
     let mut table = std::io::stdout().lock();
     let mut failed = 0;

@@ -41,9 +41,12 @@ pub(crate) async fn report(worker: &Worker) -> Result<(), StageError> {
         report.finish().map_err(csv::Error::from)
     });
     let read = async {
+        // Asked once: to ask for the outcomes of each shard of a large batch costs a database more than all
+        // the rest.
+        let started = worker.records.started_shards(&worker.input.uid).await?;
         for index in 0..manifest.shards {
             // A closed channel means that the writer failed: its error is the one to report.
-            if shards.send(settled(worker, index).await?).await.is_err() {
+            if shards.send(settled(worker, index, started.contains(&index)).await?).await.is_err() {
                 break;
             }
         }
@@ -63,12 +66,13 @@ pub(crate) async fn report(worker: &Worker) -> Result<(), StageError> {
 }
 
 /// Returns a shard's rows with their outcomes; records those that were missing.
-async fn settled(worker: &Worker, index: u32) -> Result<Vec<(Row, RowOutcome)>, StageError> {
+async fn settled(worker: &Worker, index: u32, was_started: bool) -> Result<Vec<(Row, RowOutcome)>, StageError> {
     let rows = read_shard(worker, index).await?;
     let part = worker.keys().part(index);
     let outcomes: Vec<RowOutcome> = match worker.storage.read(&part).await? {
         Some(lines) => read_lines(&lines).map_err(|source| StageError::ParseObject { key: part, source })?,
-        None => worker.records.outcomes(&worker.input.uid, index).await?,
+        None if was_started => worker.records.outcomes(&worker.input.uid, index).await?,
+        None => Vec::new(),
     };
     let mut outcomes: HashMap<u64, RowOutcome> = outcomes.into_iter().map(|it| (it.row, it)).collect();
     let mut missing = Vec::new();

@@ -33,20 +33,26 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// Sends what is due, for ever.
 pub async fn run(context: &Context) {
     loop {
-        if let Err(error) = deliver_due(context).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "failed to deliver webhooks, trying again");
+        match context.records.due_deliveries(DateTime::now(), 4 * CONCURRENT as i64).await {
+            Ok(due) => stream::iter(due).for_each_concurrent(CONCURRENT, |it| deliver_one(context, it)).await,
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "failed to look for webhooks"),
         }
         tokio::time::sleep(INTERVAL).await;
     }
 }
 
-async fn deliver_due(context: &Context) -> Result<(), DeliverError> {
-    let due = context.records.due_deliveries(DateTime::now(), 4 * CONCURRENT as i64).await?;
-    let mut delivered = stream::iter(due).map(|it| deliver(context, it)).buffer_unordered(CONCURRENT);
-    while let Some(result) = delivered.next().await {
-        result?;
+/// Delivers one event; an error costs no other.
+async fn deliver_one(context: &Context, delivery: Delivery) {
+    let (name, namespace) = (delivery.name.clone(), delivery.namespace.clone());
+    if let Err(error) = deliver(context, delivery).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(
+            batch.name = name,
+            batch.namespace = namespace,
+            error,
+            "failed to deliver a webhook, trying again"
+        );
     }
-    Ok(())
 }
 
 async fn deliver(context: &Context, mut delivery: Delivery) -> Result<(), DeliverError> {
@@ -80,9 +86,10 @@ async fn deliver(context: &Context, mut delivery: Delivery) -> Result<(), Delive
 async fn send(context: &Context, delivery: &Delivery, now: Timestamp) -> Result<Result<Answer, String>, DeliverError> {
     let api = Api::<Secret>::namespaced(context.client.clone(), &delivery.namespace);
     // At every attempt, so that a secret that was replaced signs at once.
-    let signers = match observe::signers_at(&api, &webhook::secret_place(delivery.secret_ref.as_ref())).await? {
-        Ok(signers) => signers,
-        Err(problem) => return Ok(Err(problem)),
+    let signers = match observe::signers_at(&api, &webhook::secret_place(delivery.secret_ref.as_ref())).await {
+        Ok(Ok(signers)) => signers,
+        Ok(Err(problem)) => return Ok(Err(problem)),
+        Err(error) => return Ok(Err(format!("{error}; the controller's log says more"))),
     };
     let signature = webhook::signature(&signers, delivery, now.as_second())?;
     let headers = [

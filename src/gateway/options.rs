@@ -11,7 +11,8 @@ use url::form_urlencoded;
 
 use super::error::{ApiError, Code};
 use crate::api::image_batch::{
-    Compression, DeletionPolicy, ImageBatchSpec, OnDuplicate, OnInvalidRow, Report, Source, Upload, Validation, Webhook,
+    Compression, DeletionPolicy, Effort, ImageBatchSpec, OnDuplicate, OnInvalidRow, OutputFormat, Report, Source,
+    Upload, Validation, Webhook,
 };
 use crate::manifest::limits::Limits;
 use crate::manifest::problem::{self, MAX_LISTED_WARNINGS, Problem, Problems};
@@ -26,6 +27,10 @@ pub(crate) struct SubmitOptions {
     pub(crate) validation: Validation,
     quality: Option<IntOrString>,
     min_quality: Option<i32>,
+    format: OutputFormat,
+    max_width: Option<i32>,
+    max_height: Option<i32>,
+    effort: Effort,
     report: Report,
     parallelism: Option<i32>,
     active_deadline_seconds: Option<i64>,
@@ -43,6 +48,12 @@ pub(crate) struct EffectiveOptions {
     quality: IntOrString,
     quality_meaning: String,
     min_quality: i32,
+    format: OutputFormat,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_width: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_height: Option<i32>,
+    effort: Effort,
     report_sizes: bool,
     on_invalid_row: OnInvalidRow,
     on_duplicate_serial_number: OnDuplicate,
@@ -54,6 +65,8 @@ pub(crate) struct EffectiveOptions {
 }
 
 const QUALITY: RangeInclusive<i32> = 1..=100;
+/// Pixels of a side, by the codec's limit.
+const SIDE: RangeInclusive<i32> = 1..=16_384;
 const PARALLELISM: RangeInclusive<i32> = 1..=1000;
 const DEADLINE: RangeInclusive<i64> = 60..=2_592_000;
 /// Longest display name, in characters.
@@ -62,7 +75,7 @@ const MAX_DISPLAY_NAME: usize = 200;
 const LOW_QUALITY: i32 = 50;
 
 /// The names of all options.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 16] = [
     "namespace",
     "dryRun",
     "displayName",
@@ -70,6 +83,10 @@ const KNOWN: [&str; 12] = [
     "onDuplicateSerialNumber",
     "quality",
     "minQuality",
+    "format",
+    "maxWidth",
+    "maxHeight",
+    "effort",
     "reportSizes",
     "parallelism",
     "activeDeadlineSeconds",
@@ -102,6 +119,18 @@ impl SubmitOptions {
         match name {
             "namespace" => self.namespace = Some(value.to_owned()),
             "dryRun" => self.dry_run = parse_word(value, &[("true", true), ("false", false)])?,
+            "format" => {
+                let words = [
+                    ("keep", OutputFormat::Keep),
+                    ("jpeg", OutputFormat::Jpeg),
+                    ("png", OutputFormat::Png),
+                    ("webp", OutputFormat::WebP),
+                ];
+                self.format = parse_word(value, &words)?;
+            }
+            "maxWidth" => self.max_width = Some(parse_integer(value, &SIDE)?),
+            "maxHeight" => self.max_height = Some(parse_integer(value, &SIDE)?),
+            "effort" => self.effort = parse_word(value, &[("small", Effort::Small), ("fast", Effort::Fast)])?,
             "reportSizes" => self.report.sizes = parse_word(value, &[("true", true), ("false", false)])?,
             "displayName" => self.display_name = Some(parse_display_name(value)?),
             "onInvalidRow" => {
@@ -151,6 +180,10 @@ impl SubmitOptions {
         if let Some(min_quality) = self.min_quality {
             spec.compression.min_quality = min_quality;
         }
+        spec.compression.format = self.format;
+        spec.compression.max_width = self.max_width;
+        spec.compression.max_height = self.max_height;
+        spec.compression.effort = self.effort;
         if let Some(parallelism) = self.parallelism {
             spec.parallelism = parallelism;
         }
@@ -177,7 +210,7 @@ impl SubmitOptions {
 impl EffectiveOptions {
     /// Returns the options of a spec.
     pub(crate) fn of(spec: &ImageBatchSpec, display_name: Option<String>) -> Self {
-        let Compression { quality, min_quality, .. } = &spec.compression;
+        let Compression { quality, min_quality, format, max_width, max_height, effort } = &spec.compression;
         Self {
             display_name,
             quality: quality.clone(),
@@ -186,6 +219,10 @@ impl EffectiveOptions {
                 IntOrString::String(percent) => format!("{percent} of each image's own quality"),
             },
             min_quality: *min_quality,
+            format: *format,
+            max_width: *max_width,
+            max_height: *max_height,
+            effort: *effort,
             report_sizes: spec.report.sizes,
             on_invalid_row: spec.validation.on_invalid_row,
             on_duplicate_serial_number: spec.validation.on_duplicate_serial_number,

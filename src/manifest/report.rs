@@ -85,7 +85,7 @@ impl<W: Write> ReportWriter<W> {
         let cells = self.kept.iter().map(|&index| cell(row, index));
         let sizes = if self.sizes { sizes(outcome).to_vec() } else { Vec::new() };
         let own = [urls.as_str().into(), errors.as_str().into()];
-        write(&mut self.output, cells.chain(own).chain(sizes.into_iter().map(Cow::from)))?;
+        write(&mut self.output, cells.chain(own).chain(sizes.iter().map(|cell| escape(cell))))?;
 
         let failed: Vec<usize> =
             (0..row.urls.len()).filter(|&index| outcome.images[index].outcome == Outcome::Failed).collect();

@@ -60,8 +60,8 @@ impl Sharder {
     /// Returns the last shard, if rows are left.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         self.images = 0;
-        // The next shard will be about as large.
-        let next = Vec::with_capacity(self.lines.len());
+        // The next shard will be about as large; to grow would mean to copy it.
+        let next = Vec::with_capacity(self.lines.len() + self.lines.len() / 8);
         (!self.lines.is_empty()).then(|| std::mem::replace(&mut self.lines, next))
     }
 }

@@ -1,6 +1,8 @@
 //! Progress counts of running shards. They only ever grow, and go when the batch is finished: the
 //! report's totals are final, these are for people who watch.
 
+use std::collections::HashSet;
+
 use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,15 @@ impl Records {
             })
             .await?;
         Ok(result.matched_count > 0)
+    }
+
+    /// Returns the shards of a batch that a pod has worked on: no other has outcomes.
+    pub async fn started_shards(&self, batch: &str) -> Result<HashSet<u32>, RecordError> {
+        let shards = self.collection::<ShardRecord>(SHARDS);
+        let records: Vec<ShardRecord> = self
+            .run("read shards", || async { shards.find(doc! { "batch": batch }).await?.try_collect().await })
+            .await?;
+        Ok(records.iter().filter_map(|it| it.id.rsplit(':').next()?.parse().ok()).collect())
     }
 
     /// Raises a shard's counts to these.

@@ -45,9 +45,9 @@ async fn a_csv_becomes_a_batch() {
     let harness = Harness::start().await;
     let (url, _gateway) = harness.gateway().await;
     let gateway = Asker::new(&url);
-    let defaults = json!({ "quality": "50%", "qualityMeaning": "50% of each image's own quality", "minQuality": 30, "reportSizes": false, "onInvalidRow": "Reject", "onDuplicateSerialNumber": "Warn", "parallelism": 2, "activeDeadlineSeconds": 86_400, "deletionPolicy": "Retain" });
-    let all = "?quality=70&minQuality=40&reportSizes=true&parallelism=3&activeDeadlineSeconds=600&deletionPolicy=Delete&onInvalidRow=skip&onDuplicateSerialNumber=reject";
-    let chosen = json!({ "quality": 70, "qualityMeaning": "absolute 70", "minQuality": 40, "reportSizes": true, "onInvalidRow": "Skip", "onDuplicateSerialNumber": "Reject", "parallelism": 3, "activeDeadlineSeconds": 600, "deletionPolicy": "Delete" });
+    let defaults = json!({ "quality": "50%", "qualityMeaning": "50% of each image's own quality", "minQuality": 30, "format": "Keep", "effort": "Small", "reportSizes": false, "onInvalidRow": "Reject", "onDuplicateSerialNumber": "Warn", "parallelism": 2, "activeDeadlineSeconds": 86_400, "deletionPolicy": "Retain" });
+    let all = "?quality=70&minQuality=40&format=webp&maxWidth=800&maxHeight=600&effort=fast&reportSizes=true&parallelism=3&activeDeadlineSeconds=600&deletionPolicy=Delete&onInvalidRow=skip&onDuplicateSerialNumber=reject";
+    let chosen = json!({ "quality": 70, "qualityMeaning": "absolute 70", "minQuality": 40, "format": "WebP", "maxWidth": 800, "maxHeight": 600, "effort": "Fast", "reportSizes": true, "onInvalidRow": "Skip", "onDuplicateSerialNumber": "Reject", "parallelism": 3, "activeDeadlineSeconds": 600, "deletionPolicy": "Delete" });
     let mut relative = defaults.clone();
     relative["quality"] = json!("35%");
     relative["qualityMeaning"] = json!("35% of each image's own quality");
@@ -81,9 +81,9 @@ async fn a_csv_becomes_a_batch() {
         spec.as_object_mut().expect("an object").remove("source");
         let mut flat = options.clone();
         let fields = flat.as_object_mut().expect("an object");
-        let compression = json!({
-            "quality": fields.remove("quality"), "minQuality": fields.remove("minQuality"), "effort": "Small",
-        });
+        let names = ["quality", "minQuality", "format", "maxWidth", "maxHeight", "effort"];
+        let compression = names.into_iter().filter_map(|name| Some((name.to_owned(), fields.remove(name)?)));
+        let compression = Value::from(serde_json::Map::from_iter(compression));
         fields.remove("qualityMeaning");
         fields.insert("compression".to_owned(), compression);
         let sizes = fields.remove("reportSizes");
