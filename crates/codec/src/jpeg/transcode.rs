@@ -154,7 +154,7 @@ impl<'a> Pass<'a> {
     fn run(&mut self, picture: &mut Picture<'_>, limits: &Limits) -> Result<bool, Error> {
         let Self { purpose, layout, shrink, steps, coder } = self;
         let least = match purpose.effort {
-            Effort::Fast => [HALF as i16 + 1; 64],
+            Effort::Fast => [HALF as i16; 64],
             Effort::Small => [WORTH_A_LOOK; 64],
         };
         if let (Coder::Plain(plain), None) = (&mut *coder, &shrink) {
