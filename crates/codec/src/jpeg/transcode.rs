@@ -177,8 +177,7 @@ impl<'a> Pass<'a> {
             limits.check_alloc(picture.memory() + coder.memory(layout))?;
             coder.row(layout, &mut lanes, row, picture.arch);
         }
-        let blocks = (layout.planes[0].columns * layout.planes[0].rows) as u64;
-        Ok(if purpose.effort == Effort::Small { tables::is_busy(lanes.details, blocks) } else { purpose.busy })
+        Ok(if purpose.effort == Effort::Small { tables::is_busy(lanes.details, lanes.looked_at) } else { purpose.busy })
     }
 }
 
