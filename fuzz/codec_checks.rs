@@ -17,7 +17,7 @@ pub(crate) fn codec_jpeg(bytes: &[u8]) {
     let source = [b"\xff\xd8\xff", bytes.strip_prefix(b"\xff\xd8\xff").unwrap_or(bytes)].concat();
     for effort in [Effort::Fast, Effort::Small] {
         for quality in [Quality::Relative(50), Quality::Absolute(75)] {
-            check(&source, &Options { quality, effort, ..Options::default() });
+            check(&source, Options { quality, effort, ..Options::default() });
         }
     }
 }
@@ -26,12 +26,12 @@ pub(crate) fn codec_jpeg(bytes: &[u8]) {
 pub(crate) fn codec_png(bytes: &[u8]) {
     let magic = b"\x89PNG\r\n\x1a\n";
     let source = [magic, bytes.strip_prefix(magic).unwrap_or(bytes)].concat();
-    check(&source, &Options::default());
-    check(&source, &Options { quality: Quality::Absolute(100), ..Options::default() });
+    check(&source, Options::default());
+    check(&source, Options { quality: Quality::Absolute(100), ..Options::default() });
 }
 
-fn check(source: &[u8], options: &Options) {
-    let first = match compress(source, options, &limits()) {
+fn check(source: &[u8], options: Options) {
+    let first = match compress(source, &options, &limits()) {
         Ok(first) => first,
         // All that can be wrong with a file; the encoder must never be what fails.
         Err(error) => return assert!(!matches!(error, Error::EncodeFailed(_)), "{error}"),
@@ -39,7 +39,7 @@ fn check(source: &[u8], options: &Options) {
     assert!((1..=100).contains(&first.quality) && first.quality <= first.source_quality);
     let Some(bytes) = first.bytes else { return };
     assert!(bytes.len() < source.len());
-    let again = Options { quality: Quality::Absolute(first.quality), ..*options };
+    let again = Options { quality: Quality::Absolute(first.quality), ..options };
     let second = compress(&bytes, &again, &limits()).expect("a result is in order");
     assert_eq!((second.format, second.width, second.height), (first.format, first.width, first.height));
     if first.format == codec::Format::Jpeg {
