@@ -49,13 +49,17 @@ deny: ## Check licences, banned and duplicate crates, sources, and (with a netwo
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny@0.20.2
 	cargo deny check
 
+.PHONY: bench-codec
+bench-codec: ## Measure the codec beside sharp, mozjpeg, caesiumclt and Pillow: time, bytes, SSIMULACRA2.
+	tests/bench/codec/bench --caesium --json
+
 .PHONY: bench-intake
 bench-intake: ## Measure intake on a million rows: speed, and memory of gateway, ingest and report.
 	tests/cluster/services up
 	eval "$$(tests/cluster/services env)" && cargo bench --bench intake
 
 .PHONY: fuzz
-fuzz: ## Fuzz CSV parsing, URL cells and CSV export for a minute each (nightly Rust, cargo-fuzz).
+fuzz: ## Fuzz CSV parsing, URL cells, CSV export and the codec for a minute each (nightly Rust, cargo-fuzz).
 	tests/run fuzz
 
 .PHONY: build

@@ -18,7 +18,7 @@
 //! finer ones, and coded anew; below quality 90 chroma becomes 4:2:0. [`Effort::Small`] gives
 //! progressive files whose coefficients are chosen by what they cost, and tables of its own that
 //! look about as good as libjpeg's at that quality; [`Effort::Fast`] gives sequential files with
-//! libjpeg's tables. The orientation is kept as the only EXIF tag there. Other pictures (RGB, CMYK)
+//! libjpeg's tables but for a finer DC step. The orientation is kept as the only EXIF tag there. Other pictures (RGB, CMYK)
 //! are decoded, turned, and encoded as progressive JPEG; CMYK becomes sRGB, through its profile if
 //! it has one. When the wanted quality is not below the source's, the coefficients stay untouched
 //! and only metadata is removed, so a second run at the same absolute quality changes nothing; so do

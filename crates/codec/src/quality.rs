@@ -66,8 +66,8 @@ pub(crate) fn target(options: Options, source: u8) -> Target {
 /// table is nearest in the mean: steps are compared by the logarithm of their ratio, as an error
 /// of one matters at a step of 2 and not at a step of 100.
 pub(crate) fn estimate(table: &[u16; 64]) -> u8 {
-    // Most encoders use the scaled tables as they are.
-    let exact = |quality: &u8| LIMITS.iter().any(|&limit| (0..64).all(|at| table[at] == step(at, *quality, limit)));
+    // Most encoders use the scaled tables as they are, and some only change the DC step.
+    let exact = |quality: &u8| LIMITS.iter().any(|&limit| (1..64).all(|at| table[at] == step(at, *quality, limit)));
     if let Some(quality) = (1..=100).rev().find(exact) {
         return quality;
     }

@@ -2,6 +2,8 @@
 //!
 //! A process of its own, because it counts what the whole process allocates.
 
+use codec::{Effort, Options, Quality};
+
 #[expect(unsafe_code, reason = "an allocator can only be written with unsafe; this one counts for the test")]
 mod counter {
     use std::alloc::{GlobalAlloc, Layout, System};
@@ -27,6 +29,13 @@ mod counter {
             NOW.fetch_sub(layout.size(), Relaxed);
             // SAFETY: the caller's duties are the same.
             unsafe { System.dealloc(pointer, layout) }
+        }
+
+        unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+            PEAK.fetch_max(NOW.fetch_add(size, Relaxed) + size - layout.size(), Relaxed);
+            NOW.fetch_sub(layout.size(), Relaxed);
+            // SAFETY: the caller's duties are the same.
+            unsafe { System.realloc(pointer, layout, size) }
         }
     }
 
@@ -60,6 +69,65 @@ fn claims_and_bombs_cost_no_memory() {
         let bound = (6 << 20) + 4 * source.len();
         assert!(peak < bound, "{case}: {peak} bytes for a file of {}", source.len());
     }
+    // These do have the pixels they claim. Each is refused or done within what a pod has.
+    let bombs = [
+        ("a hundred scans over 49 megapixels", scans(), Effort::Small),
+        ("no zero in 49 megapixels", dense(), Effort::Small),
+        ("no zero in 49 megapixels, fast", dense(), Effort::Fast),
+    ];
+    for (case, source, effort) in &bombs {
+        let options = Options { quality: Quality::Absolute(49), effort: *effort, ..Options::default() };
+        let peak = counter::peak(|| match codec::compress(source, &options, &codec::Limits::default()) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.code(), "ImageTooLarge", "{case}: {error}"),
+        });
+        assert!(peak < 400 << 20, "{case}: {peak} bytes for a file of {}", source.len());
+    }
+}
+
+/// Returns the start of a grey JPEG of 7,000 by 7,000, with libjpeg's table for quality 50 and
+/// Huffman codes of one bit: DC differences of zero, and `symbol`.
+fn grey(frame: u8, symbol: u8) -> Vec<u8> {
+    let table = [
+        16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35, 37, 29, 40, 58, 51,
+        61, 60, 57, 51, 56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87, 95, 98, 103, 104, 103, 62, 77,
+        113, 121, 112, 100, 120, 92, 101, 103, 99,
+    ];
+    let side = 7_000_u16.to_be_bytes();
+    let mut bytes = b"\xff\xd8\xff\xdb\0\x43\0".to_vec();
+    bytes.extend(table);
+    bytes.extend([0xff, frame, 0, 11, 8, side[0], side[1], side[0], side[1], 1, 1, 0x11, 0]);
+    for (class, symbol) in [(0x00, 0), (0x10, symbol)] {
+        bytes.extend([0xff, 0xc4, 0, 20, class, 1]);
+        bytes.extend([0; 15]);
+        bytes.push(symbol);
+    }
+    bytes
+}
+
+const BLOCKS: usize = 875 * 875;
+
+/// One scan of zeros, and then as many refinements of nothing as are allowed.
+fn scans() -> Vec<u8> {
+    // A code for the end of band of 16,384 blocks and more, whose number follows.
+    let mut bytes = grey(0xc2, 0xe0);
+    bytes.extend(b"\xff\xda\0\x08\x01\x01\0\0\0\0");
+    bytes.extend(vec![0; BLOCKS.div_ceil(8)]);
+    for _ in 1..100 {
+        bytes.extend(b"\xff\xda\0\x08\x01\x01\0\x01\x3f\x10");
+        bytes.extend(vec![0; (BLOCKS.div_ceil(1 << 14) * 15).div_ceil(8)]);
+    }
+    bytes.extend([0xff, 0xd9]);
+    bytes
+}
+
+/// All coefficients are minus one, at two bits each.
+fn dense() -> Vec<u8> {
+    let mut bytes = grey(0xc0, 0x01);
+    bytes.extend(b"\xff\xda\0\x08\x01\x01\0\0\x3f\0");
+    bytes.extend(vec![0; (BLOCKS * 127).div_ceil(8)]);
+    bytes.extend([0xff, 0xd9]);
+    bytes
 }
 
 /// Writes a square PNG of 8 bits a sample around packed pixels.

@@ -47,6 +47,13 @@ fn is_near(exact: f64, chosen: i32) -> bool {
     (exact - f64::from(chosen)).abs() <= 0.5 + 1.0 / 30.0
 }
 
+/// Whether an AC coefficient is rounded as Fast does it: up from half a step in busy blocks, and from
+/// 5/8 in others.
+fn is_rounded(exact: f64, chosen: i32) -> bool {
+    let rest = exact.abs() - f64::from(chosen.abs());
+    is_near(exact, chosen) || exact * f64::from(chosen) >= 0.0 && (0.0..=0.625 + 1.0 / 30.0).contains(&rest)
+}
+
 /// The samples of a block, by the definition of the inverse DCT.
 fn samples(block: &[i32; 64], steps: &[u16; 64]) -> [[f64; 8]; 8] {
     let mut natural = [0.0; 64];
@@ -89,7 +96,8 @@ fn check_shrunk(name: &str, source: &Component, across: usize, down: usize, resu
                 let term = |k: usize| mean(k / 8, k % 8) * wave(place / 8, k / 8) * wave(place % 8, k % 8);
                 let exact = (0..64).map(term).sum::<f64>() / f64::from(result.steps[at]);
                 let chosen = result.blocks[y * result.stride + x][at];
-                assert!(is_near(exact, chosen), "{name}: block {x},{y} coefficient {at}: {chosen} for {exact}");
+                let right = if at == 0 { is_near(exact, chosen) } else { is_rounded(exact, chosen) };
+                assert!(right, "{name}: block {x},{y} coefficient {at}: {chosen} for {exact}");
             }
         }
     }
@@ -119,7 +127,8 @@ fn check_requantized(name: &str, source: &Picture, result: &Picture) {
             let (before, after) = (old.blocks[y * old.stride + x], new.blocks[y * new.stride + x]);
             for at in 0..64 {
                 let exact = exact(before[at], old.steps[at], new.steps[at]);
-                assert!(is_near(exact, after[at]), "{name}: block {x},{y} coefficient {at}: {} for {exact}", after[at]);
+                let right = if at == 0 { is_near(exact, after[at]) } else { is_rounded(exact, after[at]) };
+                assert!(right, "{name}: block {x},{y} coefficient {at}: {} for {exact}", after[at]);
             }
         }
     }

@@ -154,7 +154,7 @@ impl<'a> Pass<'a> {
     fn run(&mut self, picture: &mut Picture<'_>, limits: &Limits) -> Result<bool, Error> {
         let Self { purpose, layout, shrink, steps, coder } = self;
         let least = match purpose.effort {
-            Effort::Fast => [HALF as i16 + 1; 64],
+            Effort::Fast => [HALF as i16; 64],
             Effort::Small => [WORTH_A_LOOK; 64],
         };
         if let (Coder::Plain(plain), None) = (&mut *coder, &shrink) {
@@ -177,8 +177,7 @@ impl<'a> Pass<'a> {
             limits.check_alloc(picture.memory() + coder.memory(layout))?;
             coder.row(layout, &mut lanes, row, picture.arch);
         }
-        let blocks = (layout.planes[0].columns * layout.planes[0].rows) as u64;
-        Ok(if purpose.effort == Effort::Small { tables::is_busy(lanes.details, blocks) } else { purpose.busy })
+        Ok(if purpose.effort == Effort::Small { tables::is_busy(lanes.details, lanes.looked_at) } else { purpose.busy })
     }
 }
 

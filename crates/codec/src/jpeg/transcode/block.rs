@@ -28,12 +28,14 @@ pub(super) fn rescale(block: &Block, scale: &Scale, scaled: &mut Block) -> u64 {
 
 /// Returns how many AC coefficients reach `least`.
 #[inline(always)]
-pub(super) fn count(block: &Block, least: &Block) -> u16 {
-    let mut sums = [0_u16; 16];
+pub(super) fn count(block: &Block, least: &Block) -> u32 {
+    let mut keep = [0_i16; 64];
     for index in 0..64 {
-        sums[index % 16] += u16::from(index > 0 && block[index].abs() >= least[index]);
+        let value = block[index];
+        let sign = value >> 15;
+        keep[index] = if (value ^ sign) - sign >= least[index] { -1 } else { 0 };
     }
-    sums.iter().sum()
+    (mask(&keep) & !1).count_ones()
 }
 
 /// Collects the signs of 64 numbers that are 0 or -1.

@@ -62,9 +62,11 @@ pub(super) struct Lanes {
     /// Where the source's present MCU row begins: rows of blocks in it, by component, within the
     /// row of the result and within the whole picture.
     origin: Vec<(usize, usize)>,
-    /// The least coefficients of luma that count as detail, in old steps, and how many there were.
+    /// The least coefficients of luma that count as detail, in old steps.
     detail: [i16; 64],
+    /// How many there were, and in how many blocks: those of every other row tell enough.
     pub(super) details: u64,
+    pub(super) looked_at: u64,
 }
 
 impl Lanes {
@@ -94,6 +96,7 @@ impl Lanes {
             origin: vec![(0, 0); steps.len()],
             detail: [i16::MAX; 64],
             details: 0,
+            looked_at: 0,
         }
     }
 
@@ -144,7 +147,8 @@ impl Target for Lanes {
         if x >= plane.columns || whole + y >= plane.rows {
             return;
         }
-        if component == 0 {
+        if component == 0 && (whole + y).is_multiple_of(2) {
+            self.looked_at += 1;
             self.details += u64::from(count(block, &self.detail));
         }
         let lane = &mut self.parts[component];

@@ -49,20 +49,26 @@ impl Plain {
     }
 }
 
-/// Notes the AC coefficients of a block; those in `mask` are not zero.
+/// Notes the AC coefficients of a block; `mask` has those of at least half a step.
 #[inline(always)]
 pub(super) fn coefficients(sink: &mut Sink<'_>, table: usize, mask: u64, block: &[i16; 64]) {
+    let bias = if mask.count_ones() < BUSY { CALM_BIAS } else { HALF };
     let (mut rest, mut last) = (mask, 0);
     while rest != 0 {
         let at = rest.trailing_zeros() as usize;
         rest &= rest - 1;
+        let scaled = i32::from(block[at % 64]);
+        let value = (scaled.abs() + bias) >> FRACTION;
+        if value == 0 {
+            continue;
+        }
         let mut run = at - last - 1;
         last = at;
         while run >= 16 {
             sink.push(table, 0xf0, 0, 0);
             run -= 16;
         }
-        let value = rounded(block[at % 64]);
+        let value = if scaled < 0 { -value } else { value };
         let size = 32 - value.unsigned_abs().leading_zeros();
         sink.push(table, run << 4 | size as usize, size, value_bits(value, size));
     }
@@ -70,6 +76,14 @@ pub(super) fn coefficients(sink: &mut Sink<'_>, table: usize, mask: u64, block: 
         sink.push(table, 0, 0, 0);
     }
 }
+
+/// What is added before a coefficient is cut off to whole steps: it is rounded up from 5/8 on, as
+/// values are the rarer the larger they are, and those near the middle cost more than they gain.
+const CALM_BIAS: i32 = 12;
+/// From so many coefficients on a block is full of detail, and half a step is rounded up. Where the
+/// steps double, as from quality 75 to 50, half of the coefficients are half a step, and all of the
+/// detail would go.
+const BUSY: u32 = 16;
 
 /// Completes a row of MCUs and takes it; compiled for several CPUs.
 pub(super) struct PlainRow<'a> {

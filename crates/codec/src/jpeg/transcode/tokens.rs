@@ -38,11 +38,11 @@ impl Tokens {
         Sink { at: *length, list, counts, length }
     }
 
-    /// Returns the bytes taken while room is made for `more` symbols: growing needs both the old
-    /// and the new list.
+    /// Returns the bytes taken once there is room for `more` symbols. Lists of this size grow by
+    /// mapping their pages anew, so the old one does not count.
     pub(super) fn memory(&self, more: usize) -> u64 {
         let (now, wanted) = (self.list.len(), self.length + more);
-        let entries = if wanted > now { now + wanted.max(2 * now) } else { now };
+        let entries = if wanted > now { wanted.max(2 * now) } else { now };
         (entries * size_of::<u32>()) as u64
     }
 
