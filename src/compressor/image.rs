@@ -108,7 +108,7 @@ pub(crate) fn codec_options(compression: &Compression) -> codec::Options {
             codec::Quality::Relative(quality.trim_end_matches('%').parse().unwrap_or(50).clamp(1, 100))
         }
     };
-    codec::Options { quality, min_quality: compression.min_quality.clamp(1, 100) as u8 }
+    codec::Options { quality, min_quality: compression.min_quality.clamp(1, 100) as u8, ..codec::Options::default() }
 }
 
 fn failed_fetch(url: &str, error: &FetchError) -> ImageOutcome {

@@ -3,12 +3,14 @@
 //! Pixels are decoded also when they are not needed, because only then is it certain that they can
 //! be. The few kinds of frame that the decoder reads wrong keep their coefficients at any quality.
 
+mod convert;
 mod decode;
 mod encode;
 mod header;
 mod segment;
 
 use crate::{Compressed, Error, Format, Limits, Options, quality, sniff};
+pub(crate) use convert::{inspect, read, write};
 use header::Header;
 
 /// Compresses a JPEG; `source` begins with its magic bytes.
@@ -41,6 +43,7 @@ pub(crate) fn compress(source: &[u8], options: Options, limits: &Limits) -> Resu
     let (width, height) = header.orientation.displayed(stored_width, stored_height);
     Ok(Compressed {
         format: Format::Jpeg,
+        source_format: Format::Jpeg,
         width,
         height,
         source_quality,
@@ -55,6 +58,6 @@ pub(crate) fn compress(source: &[u8], options: Options, limits: &Limits) -> Resu
 pub fn jpeg_quality(bytes: &[u8]) -> Result<u8, Error> {
     match sniff::sniff(bytes)? {
         Format::Jpeg => Ok(quality::estimate(Header::read(bytes)?.luminance()?)),
-        Format::Png => Err(Error::unsupported("PNG, which has no quantization tables")),
+        other => Err(Error::unsupported(format!("{other}, which has no quantization tables"))),
     }
 }

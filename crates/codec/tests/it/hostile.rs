@@ -69,7 +69,7 @@ fn damaged_files_never_panic() {
         if random.bool() {
             mend_checksums(&mut damaged);
         }
-        let options = Options { quality: Quality::Relative([50, 100][round % 2]), min_quality: 30 };
+        let options = Options { quality: Quality::Relative([50, 100][round % 2]), ..Options::default() };
         match codec::compress(&damaged, &options, &Limits::default()) {
             Ok(compressed) => {
                 sound += 1;

@@ -46,7 +46,7 @@ fn wanted_quality_is_met() {
         (Absolute(255), 30, 90, false),
     ];
     for (quality, min_quality, expected, floored) in cases {
-        let options = Options { quality, min_quality };
+        let options = Options { quality, min_quality, ..Options::default() };
         let compressed = codec::compress(&source, &options, &Limits::default()).expect("the source is sound");
         assert_eq!(compressed.source_quality, 90, "{options:?}");
         assert_eq!((compressed.quality, compressed.quality_floor), (expected, floored), "{options:?}");

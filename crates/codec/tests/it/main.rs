@@ -1,5 +1,6 @@
 //! The codec through its public door: bytes in, bytes out, looked at with other decoders.
 
+mod convert;
 mod errors;
 mod hostile;
 mod jpeg;
@@ -7,4 +8,5 @@ mod jpeg_color;
 mod orientation;
 mod png;
 mod png_alpha;
+mod resize;
 mod sample;
