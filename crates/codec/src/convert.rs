@@ -8,6 +8,7 @@ use crate::{
     picture::Picture,
     png, quality,
     resize::{self, Size},
+    webp,
 };
 
 /// What a file's header says.
@@ -41,6 +42,7 @@ pub(crate) fn compress(source: &[u8], from: Format, options: &Options, limits: &
         return match from {
             Format::Jpeg => jpeg::compress(source, *options, limits),
             Format::Png => png::compress(source, *options, limits),
+            Format::WebP => webp::compress(source, *options, limits),
         };
     }
     let decoded = read(source, from, limits)?;
@@ -69,6 +71,10 @@ pub(crate) fn compress(source: &[u8], from: Format, options: &Options, limits: &
             }
             bytes
         }
+        Format::WebP => {
+            let lossless = decoded.lossless && target.quality == 100;
+            webp::write(color::settled(picture.narrowed())?, target.quality, lossless)?
+        }
     };
     compressed.bytes = Some(bytes);
     Ok(compressed)
@@ -78,6 +84,7 @@ fn inspect(source: &[u8], format: Format, limits: &Limits) -> Result<Header, Err
     match format {
         Format::Jpeg => jpeg::inspect(source, limits),
         Format::Png => png::inspect(source, limits),
+        Format::WebP => webp::inspect(source, limits),
     }
 }
 
@@ -85,5 +92,6 @@ fn read(source: &[u8], format: Format, limits: &Limits) -> Result<Source, Error>
     match format {
         Format::Jpeg => jpeg::read(source, limits),
         Format::Png => png::read(source, limits),
+        Format::WebP => webp::read(source, limits),
     }
 }

@@ -9,6 +9,8 @@ pub enum Format {
     Jpeg,
     /// PNG.
     Png,
+    /// WebP, lossy or lossless, still or animated.
+    WebP,
 }
 
 impl Format {
@@ -18,6 +20,7 @@ impl Format {
         match self {
             Self::Jpeg => "image/jpeg",
             Self::Png => "image/png",
+            Self::WebP => "image/webp",
         }
     }
 
@@ -27,6 +30,7 @@ impl Format {
         match self {
             Self::Jpeg => "jpg",
             Self::Png => "png",
+            Self::WebP => "webp",
         }
     }
 }
@@ -36,6 +40,7 @@ impl fmt::Display for Format {
         formatter.write_str(match self {
             Self::Jpeg => "JPEG",
             Self::Png => "PNG",
+            Self::WebP => "WebP",
         })
     }
 }
@@ -50,6 +55,8 @@ pub enum TargetFormat {
     Jpeg,
     /// PNG.
     Png,
+    /// WebP, lossy; without loss where the source is and quality 100 is wanted.
+    WebP,
 }
 
 impl TargetFormat {
@@ -59,6 +66,7 @@ impl TargetFormat {
             Self::Keep => source,
             Self::Jpeg => Format::Jpeg,
             Self::Png => Format::Png,
+            Self::WebP => Format::WebP,
         }
     }
 }

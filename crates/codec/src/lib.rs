@@ -40,6 +40,7 @@ mod png;
 mod quality;
 mod resize;
 mod sniff;
+mod webp;
 
 pub use crate::{
     error::Error,

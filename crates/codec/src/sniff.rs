@@ -37,10 +37,13 @@ pub(crate) fn sniff(source: &[u8]) -> Result<Format, Error> {
     if source.starts_with(&PNG_MAGIC) {
         return Ok(Format::Png);
     }
+    if is_webp(source) {
+        return Ok(Format::WebP);
+    }
     if source.is_empty() {
         return Err(Error::NotAnImage("an empty file"));
     }
-    if PNG_MAGIC.starts_with(source) || JPEG_MAGIC.starts_with(source) {
+    if PNG_MAGIC.starts_with(source) || JPEG_MAGIC.starts_with(source) || is_start_of_webp(source) {
         return Err(Error::truncated("the file ends within its first bytes"));
     }
     if let Some(name) = unsupported(source) {
@@ -52,13 +55,21 @@ pub(crate) fn sniff(source: &[u8]) -> Result<Format, Error> {
     }
 }
 
+fn is_webp(source: &[u8]) -> bool {
+    source.starts_with(b"RIFF") && source.get(8..12) == Some(b"WEBP")
+}
+
+/// Returns whether the file ends before its first bytes could tell a WebP from a sound or a film.
+fn is_start_of_webp(source: &[u8]) -> bool {
+    source.len() < 12
+        && b"RIFF".starts_with(&source[..source.len().min(4)])
+        && b"WEBP".starts_with(source.get(8..).unwrap_or_default())
+}
+
 fn unsupported(source: &[u8]) -> Option<&'static str> {
     let known = UNSUPPORTED.iter().find(|(magic, _)| source.starts_with(magic));
     if let Some((_, name)) = known {
         return Some(name);
-    }
-    if source.starts_with(b"RIFF") && source.get(8..12) == Some(b"WEBP") {
-        return Some("WebP");
     }
     if source.get(4..8) == Some(b"ftyp") {
         return Some(match source.get(8..12)? {

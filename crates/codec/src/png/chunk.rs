@@ -8,9 +8,6 @@ use crate::{Error, Limits, orientation::Orientation, picture::Color, resize::Siz
 /// Chunks that say how colours are meant; they are kept as they are.
 const COLOR_CHUNKS: [[u8; 4]; 7] = [*b"cICP", *b"iCCP", *b"sRGB", *b"gAMA", *b"cHRM", *b"mDCV", *b"cLLI"];
 
-/// Longest colour chunk that is kept. Real profiles have a few kilobytes, rarely some hundred.
-const MAX_COLOR_CHUNK: u64 = 1 << 20;
-
 /// What a PNG says of itself outside of its pixels.
 #[derive(Debug)]
 pub(super) struct Structure<'a> {
@@ -59,13 +56,7 @@ impl<'a> Structure<'a> {
     }
 
     fn keep(&mut self, name: [u8; 4], content: &'a [u8]) -> Result<(), Error> {
-        if content.len() as u64 > MAX_COLOR_CHUNK {
-            return Err(Error::ImageTooLarge {
-                what: "bytes of colour profile",
-                actual: content.len() as u64,
-                limit: MAX_COLOR_CHUNK,
-            });
-        }
+        Limits::check_profile(content.len())?;
         if self.color.iter().all(|(kept, _)| *kept != name) {
             self.color.push((name, content));
         }

@@ -5,7 +5,7 @@ use codec::{Format, Limits, Options, Quality, TargetFormat};
 use crate::{
     orientation::shown,
     sample::{
-        Picture, PngHeader, SECRET, chunks, compress, contains, convert, decode_jpeg, decode_png, exif, jpeg,
+        Chunk, Picture, PngHeader, SECRET, chunks, compress, contains, convert, decode_jpeg, decode_png, exif, jpeg,
         photograph, png, png_kind, png_of, profile, rows, scene, segments,
     },
 };
@@ -122,7 +122,7 @@ fn colors_that_only_png_can_describe_become_srgb() {
     let p3: Vec<u8> =
         [31_270, 32_900, 68_000, 32_000, 26_500, 69_000, 15_000, 6_000].into_iter().flat_map(gamma).collect();
     let green = Picture::new(64, 64, |_, _| vec![60, 200, 90]);
-    let cases: [(&str, &Picture, Vec<(&[u8; 4], &[u8])>, [u8; 3]); 6] = [
+    let cases: [(&str, &Picture, Vec<Chunk<'_>>, [u8; 3]); 6] = [
         ("linear", &picture, vec![(b"gAMA", &linear)], [188; 3]),
         ("usual gamma", &picture, vec![(b"gAMA", &usual)], [128; 3]),
         ("sRGB wins", &picture, vec![(b"sRGB", &[0]), (b"gAMA", &linear)], [128; 3]),

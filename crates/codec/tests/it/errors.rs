@@ -10,7 +10,7 @@ const HALF: Quality = Quality::Relative(50);
 fn content_decides_what_a_file_is() {
     let page = photograph("page.jpg");
     let drawing_in_page = b"<!DOCTYPE html>\n<html><body><svg viewBox='0 0 9 9'></svg></body></html>";
-    let cases: [(&[u8], &str, &str); 30] = [
+    let cases: [(&[u8], &str, &str); 32] = [
         (b"", "NotAnImage", "an empty file"),
         (&page, "NotAnImage", "HTML"),
         (drawing_in_page, "NotAnImage", "HTML"),
@@ -26,7 +26,9 @@ fn content_decides_what_a_file_is() {
         (b"\x89PNG\r\n", "ImageTruncated", "first bytes"),
         (b"GIF89a\x01\0\x01\0", "UnsupportedFormat", "GIF"),
         (b"GIF87a\x01\0\x01\0", "UnsupportedFormat", "GIF"),
-        (b"RIFF\x24\0\0\0WEBPVP8 ", "UnsupportedFormat", "WebP"),
+        (b"RIFF\x24\0\0\0WEBPVP8 ", "ImageTruncated", "WebP"),
+        (b"RIFF\x24\0\0\0WEB", "ImageTruncated", "first bytes"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "NotAnImage", "unknown"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "UnsupportedFormat", "SVG"),
         (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- a logo -->\n<SVG/>", "UnsupportedFormat", "SVG"),
         (b"BM\x46\0\0\0\0\0\0\0", "UnsupportedFormat", "BMP"),

@@ -7,6 +7,7 @@ use crate::sample::{
     Picture, PngHeader, chunks, compress, decode_jpeg, exif, jpeg, jpeg_of, photograph, png, png_of, profile, rows,
     scene, write_chunks,
 };
+use crate::webp_source::{animated_webp, container, lossless_webp, lossy_webp};
 
 /// Small files of every kind, so that thousands of damaged copies take seconds.
 fn samples() -> Vec<(&'static str, Vec<u8>)> {
@@ -39,6 +40,10 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("palette", png_of(&indexed, &rows(&pixels[..640], 32))),
         ("deep", png_of(&deep, &rows(&pixels, 192))),
         ("interlaced", png_of(&PngHeader { interlaced: true, ..deep }, &vec![0; 6000])),
+        ("lossy WebP", lossy_webp(&color, 80)),
+        ("lossy WebP with alpha", container(&lossy_webp(&soft, 70), 0x38, &profile(*b"RGB ", 300), &exif(8))),
+        ("lossless WebP", lossless_webp(&soft)),
+        ("animated WebP", animated_webp(&[soft.clone(), soft.rgba(), soft.clone()])),
     ]
 }
 

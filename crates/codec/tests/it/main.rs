@@ -10,3 +10,5 @@ mod png;
 mod png_alpha;
 mod resize;
 mod sample;
+mod webp;
+mod webp_source;
