@@ -11,6 +11,12 @@ pub enum Format {
     Png,
     /// WebP, lossy or lossless, still or animated.
     WebP,
+    /// GIF; read only, but an animation is kept as it is.
+    Gif,
+    /// TIFF; read only, but a file of several pages is kept as it is.
+    Tiff,
+    /// BMP; read only.
+    Bmp,
 }
 
 impl Format {
@@ -21,6 +27,9 @@ impl Format {
             Self::Jpeg => "image/jpeg",
             Self::Png => "image/png",
             Self::WebP => "image/webp",
+            Self::Gif => "image/gif",
+            Self::Tiff => "image/tiff",
+            Self::Bmp => "image/bmp",
         }
     }
 
@@ -31,6 +40,9 @@ impl Format {
             Self::Jpeg => "jpg",
             Self::Png => "png",
             Self::WebP => "webp",
+            Self::Gif => "gif",
+            Self::Tiff => "tif",
+            Self::Bmp => "bmp",
         }
     }
 }
@@ -41,6 +53,9 @@ impl fmt::Display for Format {
             Self::Jpeg => "JPEG",
             Self::Png => "PNG",
             Self::WebP => "WebP",
+            Self::Gif => "GIF",
+            Self::Tiff => "TIFF",
+            Self::Bmp => "BMP",
         })
     }
 }
@@ -48,7 +63,7 @@ impl fmt::Display for Format {
 /// A format that can be asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum TargetFormat {
-    /// The source's own.
+    /// The source's own; PNG for GIF, TIFF and BMP, where that is smaller.
     #[default]
     Keep,
     /// JPEG; transparent pictures are put on white.
@@ -63,7 +78,10 @@ impl TargetFormat {
     /// Returns the format that a source of format `source` becomes.
     pub(crate) fn of(self, source: Format) -> Format {
         match self {
-            Self::Keep => source,
+            Self::Keep => match source {
+                Format::Jpeg | Format::Png | Format::WebP => source,
+                Format::Gif | Format::Tiff | Format::Bmp => Format::Png,
+            },
             Self::Jpeg => Format::Jpeg,
             Self::Png => Format::Png,
             Self::WebP => Format::WebP,

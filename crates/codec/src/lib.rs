@@ -28,18 +28,22 @@
 //! `24 + quality / 6` dB, about what a JPEG of that quality has. Pixels that are fully transparent
 //! or fully opaque stay exactly so. Animated PNG is kept as it is.
 
+mod bmp;
 mod color;
 mod convert;
 mod error;
 mod format;
+mod gif;
 mod jpeg;
 mod limits;
 mod orientation;
 mod picture;
 mod png;
 mod quality;
+mod raster;
 mod resize;
 mod sniff;
+mod tiff;
 mod webp;
 
 pub use crate::{

@@ -15,7 +15,12 @@ impl Orientation {
     /// Reads the tag out of an EXIF block that starts with its TIFF header. Anything that is
     /// broken counts as absent, as it does for browsers.
     pub(crate) fn from_exif(exif: &[u8]) -> Self {
-        find_tag(exif).filter(|value| (1..=8).contains(value)).map_or(Self::NORMAL, Self)
+        find_tag(exif).map_or(Self::NORMAL, Self::from_tag)
+    }
+
+    /// Takes the tag's value; one that has no meaning counts as absent.
+    pub(crate) fn from_tag(value: u8) -> Self {
+        if (1..=8).contains(&value) { Self(value) } else { Self::NORMAL }
     }
 
     /// Returns an EXIF block that holds nothing but this orientation.

@@ -1,5 +1,6 @@
 //! WebP: read the structure, decode, encode, put back into a container without metadata.
 
+mod animate;
 mod container;
 mod decode;
 mod encode;
@@ -11,7 +12,8 @@ use crate::{
     picture::{Color, Picture},
     quality,
 };
-use container::{Container, Still};
+pub(crate) use animate::Animation;
+use container::Container;
 
 /// Quality of a picture that is stored without loss.
 const LOSSLESS: u8 = 100;
@@ -66,6 +68,6 @@ pub(crate) fn write(picture: Picture, quality: u8, lossless: bool) -> Result<Vec
     let picture = color::with_colors(picture.without_idle_alpha());
     let still = encode::encode(&picture, quality, lossless)?;
     let Color::Profile(profile) = &picture.color else { return Ok(still) };
-    let still = Still::read(&still).ok_or_else(|| Error::EncodeFailed("no WebP came out".to_owned()))?;
-    Ok(still.with_profile(picture.size(), picture.has_alpha(), profile))
+    let with_profile = container::with_profile(&still, picture.size(), profile);
+    with_profile.ok_or_else(|| Error::EncodeFailed("no WebP came out".to_owned()))
 }

@@ -42,7 +42,6 @@ impl<'a> Container<'a> {
         let body = source.get(MAGIC_SIZE..end).ok_or_else(cut)?;
         let chunks = walk(body)?;
         let mut frames = 0;
-        let mut pixels = 0;
         let mut found = None;
         for (name, content) in &chunks {
             let parts =
@@ -52,8 +51,6 @@ impl<'a> Container<'a> {
             limits.check_dimensions(size.width, size.height)?;
             frames += 1;
             Limits::check_frames(frames)?;
-            pixels += u64::from(size.width) * u64::from(size.height);
-            limits.check_pixels(pixels)?;
             found = found.or(Some((bitstream, size)));
         }
         let (bitstream, mut size) = found.ok_or_else(|| Error::corrupt("there is no picture in the WebP"))?;
@@ -67,6 +64,7 @@ impl<'a> Container<'a> {
             size = Size { width: length(w0, w1, w2), height: length(h0, h1, h2) };
             limits.check_dimensions(size.width, size.height)?;
         }
+        limits.check_pixels(u64::from(size.width) * u64::from(size.height) * frames)?;
         // Without that header nothing but the picture counts.
         let find = |wanted: &[u8; 4]| {
             chunks.iter().find(|(name, _)| name == wanted && extended.is_some()).map(|(_, content)| *content)
@@ -119,26 +117,22 @@ impl Bitstream<'_> {
     }
 }
 
-/// The chunks of a file that holds a single picture and nothing else.
-#[derive(Debug)]
-pub(super) struct Still<'a>(Vec<Chunk<'a>>);
-
-impl<'a> Still<'a> {
-    pub(super) fn read(file: &'a [u8]) -> Option<Self> {
-        let chunks = walk(file.get(MAGIC_SIZE..)?).ok()?;
-        Some(Self(chunks.into_iter().filter(|(name, _)| matches!(name, b"ALPH" | b"VP8 " | b"VP8L")).collect()))
-    }
-
-    /// Returns the file with a colour profile.
-    pub(super) fn with_profile(&self, size: Size, alpha: bool, profile: &[u8]) -> Vec<u8> {
-        let [w0, w1, w2, _] = (size.width - 1).to_le_bytes();
-        let [h0, h1, h2, _] = (size.height - 1).to_le_bytes();
-        let flags = PROFILE | if alpha { ALPHA } else { 0 };
-        let header = [flags, 0, 0, 0, w0, w1, w2, h0, h1, h2];
-        let mut chunks: Vec<Chunk<'_>> = vec![(*b"VP8X", &header), (*b"ICCP", profile)];
-        chunks.extend(&self.0);
-        write(&chunks)
-    }
+/// Puts a colour profile into a file that an encoder wrote; `None` if it is no such file.
+pub(super) fn with_profile(file: &[u8], size: Size, profile: &[u8]) -> Option<Vec<u8>> {
+    let chunks = walk(file.get(MAGIC_SIZE..)?).ok()?;
+    let (name, content) = chunks.first()?;
+    let flags = match name {
+        b"VP8X" => *content.first()?,
+        // The encoder uses the simple container for a lossless picture with alpha.
+        b"VP8L" if content.get(4)? & 0x10 != 0 => ALPHA,
+        _ => 0,
+    };
+    let [w0, w1, w2, _] = (size.width - 1).to_le_bytes();
+    let [h0, h1, h2, _] = (size.height - 1).to_le_bytes();
+    let header = [flags | PROFILE, 0, 0, 0, w0, w1, w2, h0, h1, h2];
+    let mut all: Vec<Chunk<'_>> = vec![(*b"VP8X", &header), (*b"ICCP", profile)];
+    all.extend(chunks.iter().filter(|(name, _)| name != b"VP8X"));
+    Some(write(&all))
 }
 
 fn bitstream((name, content): Chunk<'_>) -> Option<Bitstream<'_>> {

@@ -3,6 +3,7 @@
 use codec::{Limits, Options, Quality};
 use fastrand::Rng;
 
+use crate::raster_source::{bmp, gif, pages, tiff};
 use crate::sample::{
     Picture, PngHeader, chunks, compress, decode_jpeg, exif, jpeg, jpeg_of, photograph, png, png_of, profile, rows,
     scene, write_chunks,
@@ -43,6 +44,19 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("lossy WebP", lossy_webp(&color, 80)),
         ("lossy WebP with alpha", container(&lossy_webp(&soft, 70), 0x38, &profile(*b"RGB ", 300), &exif(8))),
         ("lossless WebP", lossless_webp(&soft)),
+        ("GIF", gif(std::slice::from_ref(&soft), None)),
+        (
+            "animated GIF",
+            gif(
+                &[soft.clone(), soft.rgba(), color.grey().rgba()]
+                    .map(|it| Picture::new(40, 30, |x, y| it.pixel(x, y).to_vec())),
+                None,
+            ),
+        ),
+        ("TIFF", tiff(&soft, 16, &[(338, 3, 1, 2 << 16)])),
+        ("pages", pages(&[(&color, 8, &[]), (&soft, 8, &[(338, 3, 1, 1 << 16)])])),
+        ("BMP", bmp(&color)),
+        ("BMP with alpha", bmp(&soft)),
         ("animated WebP", animated_webp(&[soft.clone(), soft.rgba(), soft.clone()])),
     ]
 }

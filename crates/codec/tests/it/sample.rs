@@ -45,6 +45,15 @@ impl Picture {
         })
     }
 
+    /// Returns the colours of RGBA as far as they are visible, with their alpha.
+    pub(crate) fn visible(&self) -> Self {
+        Self::new(self.width, self.height, |x, y| {
+            let pixel = self.pixel(x, y);
+            let shown = pixel[..3].iter().map(|value| (u16::from(*value) * u16::from(pixel[3]) / 255) as u8);
+            shown.chain([pixel[3]]).collect()
+        })
+    }
+
     /// Peak signal-to-noise ratio to `other`, in decibels.
     pub(crate) fn psnr(&self, other: &Self) -> f64 {
         assert_eq!((self.width, self.height, self.channels), (other.width, other.height, other.channels));

@@ -76,7 +76,7 @@ fn formats_become_webp() {
         let (compressed, bytes) = convert(&source, TargetFormat::WebP, 90);
         assert_eq!((compressed.format, compressed.quality, compressed.width), (Format::WebP, 90, 121), "{case}");
         let result = decode_webp(&bytes);
-        let psnr = visible(&result).psnr(&visible(&expected));
+        let psnr = result.visible().psnr(&expected.visible());
         assert!(psnr > 30.0, "{case}: {psnr:.2} dB");
         assert_eq!(webp_chunks(&bytes).iter().any(|(name, _)| name == b"ALPH"), alpha, "{case}");
         if alpha {
@@ -86,7 +86,7 @@ fn formats_become_webp() {
         let (compressed, bytes) = convert(&source, TargetFormat::WebP, 100);
         let exact = compressed.source_quality == 100;
         assert_eq!(webp_chunks(&bytes)[0].0 == *b"VP8L", exact, "{case}");
-        assert!(!exact || visible(&decode_webp(&bytes)) == visible(&expected), "{case}");
+        assert!(!exact || decode_webp(&bytes).visible() == expected.visible(), "{case}");
     }
 }
 
@@ -95,7 +95,7 @@ fn webp_becomes_other_formats() {
     let color = scene(120, 80);
     let soft = Picture::new(120, 80, |x, y| [color.pixel(x, y), &[(x * 2) as u8]].concat());
     let (_, bytes) = convert(&lossless_webp(&soft), TargetFormat::Png, 100);
-    assert_eq!(visible(&decode_png(&bytes)), visible(&soft));
+    assert_eq!(decode_png(&bytes).visible(), soft.visible());
     let lossy = lossy_webp(&color, 90);
     let psnr = decode_png(&convert(&lossy, TargetFormat::Png, 100).1).psnr(&decode_webp(&lossy));
     assert!(psnr > 40.0, "{psnr:.2} dB");
@@ -223,13 +223,4 @@ fn claims_are_refused_by_the_header() {
     }
     let error = compress(&write_webp(&[(*b"ICCP", b"")]), Quality::Relative(50)).expect_err("no picture");
     assert_eq!(error.code(), "ImageCorrupt");
-}
-
-/// Returns the colours as far as they are visible, with their alpha.
-fn visible(picture: &Picture) -> Picture {
-    Picture::new(picture.width, picture.height, |x, y| {
-        let pixel = picture.pixel(x, y);
-        let shown = pixel[..3].iter().map(|value| (u16::from(*value) * u16::from(pixel[3]) / 255) as u8);
-        shown.chain([pixel[3]]).collect()
-    })
 }
