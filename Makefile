@@ -28,6 +28,10 @@ test: ## Run all tests: lint, unit, integration, chart, end to end. Installs wha
 test-it: ## Run unit and integration tests against a real API server, S3 and the MongoDB protocol.
 	tests/run it
 
+.PHONY: test-egress
+test-egress: ## Run the tests of the egress guard; they need no server but their own.
+	cargo test --test egress
+
 .PHONY: test-e2e
 test-e2e: ## Run the end-to-end tests on a real cluster.
 	tests/run e2e

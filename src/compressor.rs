@@ -24,7 +24,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use crate::api::stage::PERMANENT_EXIT_CODE;
 use crate::api::stage::{SOURCE_MOUNT, StageInput};
-use crate::egress::{Egress, EgressArgs};
+use crate::egress::{Egress, EgressArgs, SetupError};
 use crate::manifest::limits::LimitArgs;
 use crate::manifest::source::Rules;
 use crate::records::{Patience, RecordError, Records, RecordsArgs};
@@ -109,7 +109,7 @@ pub enum StageError {
     ReadInput(#[source] serde_json::Error),
     /// The HTTP client cannot be built.
     #[error("failed to set up the HTTP client")]
-    ConfigureEgress(#[source] reqwest::Error),
+    ConfigureEgress(#[source] SetupError),
     /// Object storage failed, also after retries.
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -5,6 +5,8 @@
 //!                  ^ Jobs, records                    Jobs, Events     CR and its mirror in records
 //! ```
 //!
+//! Beside it `deliver` tells webhooks of batches' ends, and `collect` removes uploads that nobody claims.
+//!
 //! It never parses user data and never handles image bytes. Any reconcile may be repeated or stopped
 //! anywhere: names are deterministic, and results are read from the records, not remembered.
 
@@ -12,12 +14,14 @@ pub mod apply;
 pub mod cleanup;
 pub mod collect;
 pub mod context;
+pub mod deliver;
 pub mod error;
 pub mod health;
 pub mod job;
 pub mod observe;
 pub mod plan;
 pub mod status;
+pub mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +45,7 @@ use crate::telemetry;
 use context::{Context, ControllerArgs, STATUS_INTERVAL};
 use error::{RECONCILE_TIMEOUT, ReconcileError};
 use observe::{Observed, observe};
-use plan::{Phase, Plan, Subject, plan};
+use plan::{End, Phase, Plan, Subject, plan};
 
 /// Retry of a source that is not there.
 const SOURCE_INTERVAL: Duration = Duration::from_secs(5);
@@ -66,6 +70,7 @@ pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
         tokio::select! {
             () = run(batches, Arc::clone(&context), stop.clone().cancelled_owned()) => {}
             () = collect_again_and_again(&context, grace) => {}
+            () = deliver::run(&context) => {}
         }
     };
     let mut work = std::pin::pin!(work);
@@ -168,6 +173,9 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         }
         if status.is_finished() {
             context.records.delete_progress(&uid).await?;
+            if let Some(event) = webhook::event(batch, &status, now.0).filter(|_| !is_unsigned(&plan)) {
+                context.records.insert_delivery(&event).await?;
+            }
         }
         // The mirror first: once the ImageBatch says Finished, nobody comes back to repair it.
         context.records.mirror_status(&uid, &Origin::of(batch), &status).await?;
@@ -177,6 +185,11 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         context.note_written(&uid, status.is_finished());
     }
     Ok(next(&plan))
+}
+
+/// Whether the batch ended because its events cannot be signed.
+fn is_unsigned(plan: &Plan) -> bool {
+    matches!(plan.phase, Phase::Ended(End::WebhookRefused(_)))
 }
 
 fn is_mere_progress(before: &ImageBatchStatus, after: &ImageBatchStatus) -> bool {

@@ -19,6 +19,7 @@ pub mod state;
 mod batch;
 mod body;
 mod cluster;
+mod deliveries;
 mod idempotency;
 mod image;
 mod object;
@@ -147,6 +148,7 @@ pub fn router(state: AppState) -> Router {
     let routes = Router::new()
         .route("/v1/batches", post(submit::submit))
         .route("/v1/batches/{id}", get(status::show))
+        .route("/v1/batches/{id}/deliveries", get(deliveries::list))
         .route("/v1/batches/{id}/output.csv", get(report::output_csv))
         .route("/v1/batches/{id}/failed.csv", get(report::failed_csv))
         .route("/images/{*key}", get(image::image));

@@ -1,10 +1,11 @@
 //! Records in MongoDB: requests, the two append-only ledgers (products and outcomes), the stages'
-//! results, and progress.
+//! results, progress, and the webhooks' outbox.
 //!
 //! Rules that hold for MongoDB and for servers that only speak its protocol: one update a command,
 //! bulk for inserts only, no transactions, reads by equality. A duplicate of an insert counts as
 //! done, so every writer may run twice.
 
+pub mod delivery;
 pub mod ledger;
 pub mod request;
 pub mod result;
@@ -102,6 +103,8 @@ impl Records {
             (ledger::OUTCOMES, by_row),
             (result::RESULTS, doc! { "batch": 1 }),
             (shard::SHARDS, doc! { "batch": 1 }),
+            (delivery::DELIVERIES, doc! { "state": 1, "nextAttempt": 1 }),
+            (delivery::DELIVERIES, doc! { "batch": 1 }),
             (request::REQUESTS, doc! { "namespace": 1, "name": 1 }),
         ] {
             let index = IndexModel::builder().keys(keys).options(IndexOptions::default()).build();
@@ -123,6 +126,7 @@ impl Records {
             (ledger::OUTCOMES, "batch"),
             (ledger::PRODUCTS, "batch"),
             (result::RESULTS, "batch"),
+            (delivery::DELIVERIES, "batch"),
             (request::REQUESTS, "_id"),
         ] {
             let collection = self.collection::<Document>(collection);

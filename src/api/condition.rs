@@ -14,6 +14,10 @@ pub const REPORT_READY: &str = "ReportReady";
 /// True when nothing of the batch changes any more.
 pub const FINISHED: &str = "Finished";
 
+/// Whether the batch's webhook was told of the end; absent where it has none. It may change after
+/// `Finished`: attempts go on for days, and what becomes of them never changes the batch's outcome.
+pub const WEBHOOK_DELIVERED: &str = "WebhookDelivered";
+
 /// Reasons, one word for one cause.
 pub mod reason {
     /// The batch is seen but no pod has run yet.
@@ -48,6 +52,16 @@ pub mod reason {
     pub const REPORT_WRITTEN: &str = "ReportWritten";
     /// There is no report, since the source was never accepted.
     pub const NO_REPORT: &str = "NoReport";
+    /// The batch has a webhook and there is no usable secret to sign its events.
+    pub const WEBHOOK_SECRET_NOT_FOUND: &str = "WebhookSecretNotFound";
+    /// The webhook is called at the end, or again.
+    pub const WEBHOOK_PENDING: &str = "WebhookPending";
+    /// The webhook took the event.
+    pub const WEBHOOK_DELIVERED: &str = "WebhookDelivered";
+    /// All attempts to call the webhook failed.
+    pub const WEBHOOK_FAILED: &str = "WebhookFailed";
+    /// The webhook answered 410: it is gone for good.
+    pub const WEBHOOK_GONE: &str = "WebhookGone";
 }
 
 /// What a condition shall say.

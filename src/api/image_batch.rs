@@ -51,6 +51,7 @@ pub const MAX_INLINE_BYTES: usize = 8 * 1024;
     validation = Rule::new("self.validation == oldSelf.validation").message("spec.validation is immutable: create another ImageBatch"),
     validation = Rule::new("self.compression == oldSelf.compression").message("spec.compression is immutable: create another ImageBatch"),
     validation = Rule::new("self.report == oldSelf.report").message("spec.report is immutable: create another ImageBatch"),
+    validation = Rule::new("has(self.webhook) == has(oldSelf.webhook) && (!has(self.webhook) || self.webhook == oldSelf.webhook)").message("spec.webhook is immutable: create another ImageBatch"),
     validation = Rule::new("self.activeDeadlineSeconds == oldSelf.activeDeadlineSeconds").message("spec.activeDeadlineSeconds is immutable: create another ImageBatch")
 )]
 pub struct ImageBatchSpec {
@@ -84,6 +85,10 @@ pub struct ImageBatchSpec {
     /// Whether deleting the ImageBatch also deletes its images, reports and records.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+
+    /// Who is told of the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
 }
 
 /// Where the products come from: exactly one of the fields.
@@ -171,11 +176,15 @@ pub struct Compression {
     #[serde(default = "default_min_quality")]
     #[schemars(range(min = 1, max = 100))]
     pub min_quality: i32,
+
+    /// How much to spend on a small result.
+    #[serde(default)]
+    pub effort: Effort,
 }
 
 impl Default for Compression {
     fn default() -> Self {
-        Self { quality: default_quality(), min_quality: default_min_quality() }
+        Self { quality: default_quality(), min_quality: default_min_quality(), effort: Effort::default() }
     }
 }
 
@@ -186,6 +195,40 @@ pub struct Report {
     /// Whether `output.csv` says of each image how large it was, how large it is and what that saves.
     #[serde(default)]
     pub sizes: bool,
+}
+
+/// An HTTP endpoint that is told of the batch's end, as Standard Webhooks 1.0.0 has it.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Webhook {
+    /// The endpoint's http(s) URL. It is reached by the same guarded client as the images.
+    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^https?://"))]
+    pub url: String,
+    /// The secret that signs the events: one or two of `whsec_...`, separated by a space. By default it is
+    /// the key `secret` of the namespace's Secret `imagebatch-webhook`. Without one the batch is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKey>,
+}
+
+/// A key of a Secret in the ImageBatch's namespace.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+pub struct SecretKey {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key of its data.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}
+
+/// How much to spend on a small result.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Effort {
+    /// A quarter smaller, for a little more time.
+    #[default]
+    Small,
+    /// As fast as possible.
+    Fast,
 }
 
 /// Whether deleting an ImageBatch deletes what it stored.
@@ -238,7 +281,7 @@ pub struct ImageBatchStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Accepted`, `Succeeded`, `ReportReady` and `Finished`; see `api::condition`.
+    /// `Accepted`, `Succeeded`, `ReportReady`, `Finished` and `WebhookDelivered`; see `api::condition`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,

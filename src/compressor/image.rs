@@ -2,56 +2,30 @@
 //! ends the shard.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::{StageError, Worker};
-use crate::api::image_batch::Compression;
+use crate::api::image_batch::{Compression, Effort};
 use crate::egress::FetchError;
 use crate::manifest::outcome::{FailureReason, ImageOutcome, Outcome};
-
-/// Tries of one image while its host fails in a way that may pass.
-const MAX_ATTEMPTS: usize = 4;
-/// What a host's `Retry-After` can ask for at most; longer than that the image fails.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(15);
 
 /// Processes one image to its outcome.
 pub(crate) async fn process(worker: &Worker, codec: Arc<Semaphore>, url: String) -> Result<ImageOutcome, StageError> {
     let start = Instant::now();
-    let (fetched, attempts) = fetch(worker, &url).await;
+    let (fetched, attempts) = worker.egress.fetch(&url).await;
     let mut outcome = match fetched {
         Err(error) => failed_fetch(&url, &error),
         Ok(source) => compress_and_store(worker, codec, &url, source).await?,
     };
-    outcome.attempts = attempts;
+    outcome.attempts = attempts.into();
     outcome.duration_ms = start.elapsed().as_millis() as i64;
     tracing::debug!(url, outcome = ?outcome.outcome, reason = ?outcome.reason, duration_ms = outcome.duration_ms, "image done");
     Ok(outcome)
-}
-
-async fn fetch(worker: &Worker, url: &str) -> (Result<Bytes, FetchError>, i32) {
-    let backoff = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(250));
-    let mut delays = backoff.with_max_times(MAX_ATTEMPTS - 1).build();
-    let mut attempts = 1;
-    loop {
-        let result = worker.egress.fetch(url).await;
-        let Err(error) = &result else { return (result, attempts) };
-        let Some(delay) = delays.next().filter(|_| error.is_transient()) else { return (result, attempts) };
-        let asked = match error {
-            FetchError::Status { retry_after, .. } => *retry_after,
-            _ => None,
-        };
-        if asked.is_some_and(|asked| asked > MAX_RETRY_AFTER) {
-            return (result, attempts);
-        }
-        tokio::time::sleep(delay.max(asked.unwrap_or_default())).await;
-        attempts += 1;
-    }
 }
 
 async fn compress_and_store(
@@ -108,32 +82,43 @@ pub(crate) fn codec_options(compression: &Compression) -> codec::Options {
             codec::Quality::Relative(quality.trim_end_matches('%').parse().unwrap_or(50).clamp(1, 100))
         }
     };
-    codec::Options { quality, min_quality: compression.min_quality.clamp(1, 100) as u8, ..codec::Options::default() }
+    let effort = match compression.effort {
+        Effort::Small => codec::Effort::Small,
+        Effort::Fast => codec::Effort::Fast,
+    };
+    let min_quality = compression.min_quality.clamp(1, 100) as u8;
+    codec::Options { quality, min_quality, effort, ..codec::Options::default() }
 }
 
 fn failed_fetch(url: &str, error: &FetchError) -> ImageOutcome {
     let mut outcome = ImageOutcome::failed(url, fetch_reason(error), error.to_string());
-    if let FetchError::Status { status, .. } = error {
-        outcome.http_status = Some(status.as_u16().into());
-    }
+    outcome.http_status = error.status().map(|status| status.as_u16().into());
     outcome
 }
 
 fn fetch_reason(error: &FetchError) -> FailureReason {
     match error {
+        FetchError::InvalidUrl(_) => FailureReason::InvalidUrl,
+        FetchError::UrlTooLong { .. } => FailureReason::UrlTooLong,
+        FetchError::PortForbidden(_) => FailureReason::PortForbidden,
         FetchError::AddressForbidden(_) => FailureReason::AddressForbidden,
         FetchError::RedirectRefused(_) => FailureReason::RedirectRefused,
         FetchError::HostNotFound(_) => FailureReason::HostNotFound,
+        FetchError::LookUp(_) => FailureReason::LookUpFailed,
         FetchError::Connect(_) => FailureReason::ConnectFailed,
-        FetchError::Timeout(_) => FailureReason::FetchTimeout,
+        FetchError::CertificateInvalid(_) => FailureReason::CertificateInvalid,
+        FetchError::Timeout { .. } | FetchError::TooSlow(_) => FailureReason::FetchTimeout,
+        FetchError::HostPaused => FailureReason::HostOverloaded,
+        FetchError::InvalidResponse(_) => FailureReason::InvalidResponse,
         FetchError::BodyIncomplete(_) => FailureReason::BodyIncomplete,
         FetchError::TooLarge(_) => FailureReason::FileTooLarge,
         FetchError::Status { status, .. } => match status.as_u16() {
             404 | 410 => FailureReason::ImageNotFound,
             401 | 403 => FailureReason::AccessDenied,
             429 | 503 => FailureReason::HostOverloaded,
+            400..=499 => FailureReason::RequestRefused,
             500..=599 => FailureReason::HostFailed,
-            _ => FailureReason::RequestRefused,
+            _ => FailureReason::InvalidResponse,
         },
     }
 }
@@ -146,5 +131,60 @@ fn codec_reason(error: &codec::Error) -> FailureReason {
         codec::Error::ImageCorrupt { .. } => FailureReason::ImageCorrupt,
         codec::Error::ImageTooLarge { .. } => FailureReason::ImageTooLarge,
         codec::Error::EncodeFailed { .. } => FailureReason::EncodeFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use http::StatusCode;
+
+    use super::*;
+
+    /// Returns the last column of the failures in `docs/error-codes.md` by code.
+    fn documented() -> HashMap<String, String> {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/error-codes.md"));
+        let page = page.expect("the page");
+        let section = page.split("\n## Failures of an image").nth(1).expect("the section");
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        rows.map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            (cells[0].trim_matches('`').to_owned(), cells[2].to_owned())
+        })
+        .collect()
+    }
+
+    #[test]
+    fn what_is_tried_again_is_what_the_page_says() {
+        let text = String::new;
+        let mut errors = vec![
+            FetchError::InvalidUrl(text()),
+            FetchError::UrlTooLong { length: 3, limit: 2 },
+            FetchError::PortForbidden(22),
+            FetchError::AddressForbidden(text()),
+            FetchError::RedirectRefused(text()),
+            FetchError::HostNotFound(text()),
+            FetchError::LookUp(text()),
+            FetchError::Connect(text()),
+            FetchError::CertificateInvalid(text()),
+            FetchError::Timeout { what: "answer", limit: Duration::from_secs(1) },
+            FetchError::TooSlow(1),
+            FetchError::InvalidResponse(text()),
+            FetchError::BodyIncomplete(text()),
+            FetchError::TooLarge(1),
+        ];
+        let statuses = (100..600).filter_map(|code| StatusCode::from_u16(code).ok()).filter(|it| *it != StatusCode::OK);
+        errors.extend(statuses.map(|status| FetchError::Status { status, retry_after: None }));
+        let documented = documented();
+        for error in errors {
+            let again = documented[fetch_reason(&error).as_str()].as_str();
+            let expected = match error.status() {
+                Some(status) if again == "408, 425" => matches!(status.as_u16(), 408 | 425),
+                _ => again == "yes",
+            };
+            assert_eq!(error.is_transient(), expected, "{error}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::image::codec_options;
-use crate::api::image_batch::Compression;
+use crate::api::image_batch::{Compression, Effort};
 
 /// What to compress, where to, and how much.
 #[derive(Args, Debug)]
@@ -24,12 +24,19 @@ pub struct CompressFileArgs {
     /// Relative quality does not go below this.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(i32).range(1..=100))]
     min_quality: i32,
+    /// How much to spend on a small result: small or fast.
+    #[arg(long, default_value = "small", value_parser = parse_effort)]
+    effort: Effort,
 }
 
 /// Compresses the files and prints a line for each; fails when any of them failed.
 pub(crate) fn compress_files(args: &CompressFileArgs) -> std::io::Result<()> {
     std::fs::create_dir_all(&args.output)?;
-    let options = codec_options(&Compression { quality: args.quality.clone(), min_quality: args.min_quality });
+    let options = codec_options(&Compression {
+        quality: args.quality.clone(),
+        min_quality: args.min_quality,
+        effort: args.effort,
+    });
     let mut table = std::io::stdout().lock();
     let mut failed = 0;
     for input in &args.inputs {
@@ -58,6 +65,14 @@ fn compress_file(input: &Path, output: &Path, options: codec::Options) -> std::i
     let (before, after) = (source.len(), bytes.len());
     let (from, to) = (compressed.source_quality, compressed.quality);
     Ok(format!("{what}, {before} -> {after} bytes ({} %), quality {from} -> {to}", after * 100 / before.max(1)))
+}
+
+fn parse_effort(text: &str) -> Result<Effort, String> {
+    match text {
+        "small" => Ok(Effort::Small),
+        "fast" => Ok(Effort::Fast),
+        _ => Err("give small or fast".to_owned()),
+    }
 }
 
 fn parse_quality(text: &str) -> Result<IntOrString, String> {

@@ -5,7 +5,6 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
 use futures::{StreamExt, TryStreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::{StreamReader, SyncIoBridge};
@@ -23,8 +22,6 @@ pub(super) enum Opened {
 
 /// Longest time for the download of a CSV.
 const DOWNLOAD: Duration = Duration::from_secs(1_800);
-/// Tries after the first while a CSV's host fails in a way that may pass.
-const RETRIES: usize = 4;
 
 /// Opens the source; the inner error is the user's: a source that is not there or not theirs.
 pub(super) async fn open(worker: &Worker) -> Result<Result<Opened, Box<Problem>>, StageError> {
@@ -76,11 +73,15 @@ async fn open_url(worker: &Worker, url: &str) -> Result<Result<Opened, Box<Probl
 /// Stores what the URL holds.
 async fn download(worker: &Worker, url: &str, key: &str) -> Result<Result<(), Box<Problem>>, StageError> {
     let limits = FetchLimits { max_bytes: worker.rules.limits.max_bytes, timeout: DOWNLOAD };
-    let backoff = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(500));
-    let store = || store(worker, url, key, limits);
-    let stored = store
-        .retry(backoff.with_max_times(RETRIES))
-        .when(|error| matches!(error, DownloadError::Fetch(error) if error.is_transient()))
+    let (stored, _) = worker
+        .egress
+        .retry(
+            || store(worker, url, key, limits),
+            |error| match error {
+                DownloadError::Fetch(error) => Some(error),
+                DownloadError::Store(_) => None,
+            },
+        )
         .await;
     match stored {
         Ok(()) => Ok(Ok(())),

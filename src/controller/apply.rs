@@ -1,21 +1,25 @@
 //! Carries out a plan's step, writes the status, and tells people by Events.
 
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 
+use super::context::Context;
 use super::error::ReconcileError;
 use super::job::{WorkerArgs, job};
 use super::plan::Step;
-use crate::api::condition::{ACCEPTED, SUCCEEDED};
+use crate::api::condition::{ACCEPTED, SUCCEEDED, Statement, set_condition};
 use crate::api::image_batch::{ImageBatch, ImageBatchStatus};
 use crate::api::labels;
 use crate::api::stage::Stage;
 
 /// Field manager of what may change in a Job that exists.
 const SCALER: &str = "imagebatch-controller-scale";
+/// Field manager of the condition that says what became of the webhook.
+const NOTIFIER: &str = "imagebatch-controller-webhook";
 
 /// Carries out a step; may be repeated.
 pub(crate) async fn apply_step(
@@ -57,6 +61,38 @@ pub(crate) async fn apply_status(
     let params = PatchParams::apply(labels::CONTROLLER).force();
     api.patch_status(&batch.name_any(), &params, &Patch::Apply(patch)).await.map_err(ReconcileError::PatchStatus)?;
     Ok(())
+}
+
+/// Sets a condition of a batch that is finished, and publishes it where it decides something. Returns the
+/// batch as it is now, or `None` when it is gone.
+pub(crate) async fn apply_condition(
+    context: &Context,
+    batch: &ImageBatch,
+    statement: Statement,
+    now: &Time,
+) -> Result<Option<ImageBatch>, ReconcileError> {
+    let (type_, reason, message) = (statement.type_, statement.reason, statement.message.clone());
+    let severity = statement.status.map(|is_good| if is_good { EventType::Normal } else { EventType::Warning });
+    let mut status = batch.status.clone().unwrap_or_default();
+    set_condition(&mut status.conditions, statement, batch.metadata.generation, now);
+    status.conditions.retain(|condition| condition.type_ == type_);
+    let patch = json!({
+        "apiVersion": ImageBatch::api_version(&()),
+        "kind": ImageBatch::kind(&()),
+        "status": { "conditions": status.conditions },
+    });
+    // A field manager of its own: conditions are merged by their type.
+    let params = PatchParams::apply(NOTIFIER).force();
+    let api = Api::<ImageBatch>::namespaced(context.client.clone(), &batch.namespace().unwrap_or_default());
+    let batch = match api.patch_status(&batch.name_any(), &params, &Patch::Apply(patch)).await {
+        Ok(batch) => batch,
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(None),
+        Err(error) => return Err(ReconcileError::PatchStatus(error)),
+    };
+    if let Some(severity) = severity {
+        publish(&context.recorder, &batch, severity, reason, "Notify", message).await;
+    }
+    Ok(Some(batch))
 }
 
 /// Publishes what changed between two statuses.

@@ -10,6 +10,7 @@ use kube::runtime::events::{Recorder, Reporter};
 
 use super::job::WorkerArgs;
 use crate::api::labels;
+use crate::egress::{Egress, EgressArgs};
 use crate::records::{Patience, Records, RecordsArgs};
 use crate::storage::{Storage, StorageArgs};
 
@@ -37,6 +38,9 @@ pub struct ControllerArgs {
     /// MongoDB.
     #[command(flatten)]
     pub records: RecordsArgs,
+    /// Outbound requests, to webhooks.
+    #[command(flatten)]
+    pub egress: EgressArgs,
 }
 
 /// Clients and settings of a reconcile.
@@ -44,6 +48,7 @@ pub struct Context {
     pub(crate) client: Client,
     pub(crate) records: Records,
     pub(crate) storage: Storage,
+    pub(super) egress: Egress,
     pub(super) namespaces: BTreeSet<String>,
     pub(super) worker: WorkerArgs,
     pub(super) recorder: Recorder,
@@ -58,6 +63,7 @@ impl Context {
         Ok(Self {
             records: Records::new(&args.records, Patience::Short).await?,
             storage: Storage::new(&args.storage)?,
+            egress: Egress::new(&args.egress)?,
             namespaces: args.namespaces.iter().cloned().collect(),
             worker: args.worker.clone(),
             recorder: Recorder::new(client.clone(), reporter),

@@ -19,6 +19,9 @@ pub enum ReconcileError {
     /// A ConfigMap source cannot be read.
     #[error("failed to get the source's ConfigMap")]
     GetConfigMap(#[source] kube::Error),
+    /// The webhook's Secret cannot be read.
+    #[error("failed to get the webhook's Secret")]
+    GetSecret(#[source] kube::Error),
     /// The stage's input cannot be written as JSON.
     #[error("failed to build a Job")]
     BuildJob(#[source] serde_json::Error),
@@ -46,6 +49,26 @@ pub enum ReconcileError {
     /// Something outside answered too slowly.
     #[error("not done within {} s", RECONCILE_TIMEOUT.as_secs())]
     Timeout,
+}
+
+/// Why webhooks were not delivered; the next round tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliverError {
+    /// An ImageBatch cannot be read.
+    #[error("failed to get an ImageBatch")]
+    GetBatch(#[source] kube::Error),
+    /// An event cannot be signed.
+    #[error("failed to sign an event")]
+    Sign(#[from] standardwebhooks::WebhookError),
+    /// A header cannot be written.
+    #[error("failed to write an event's headers")]
+    Header(#[from] http::header::InvalidHeaderValue),
+    /// MongoDB failed.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+    /// The API server failed.
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
 }
 
 /// Why unclaimed uploads were not collected; the next round tries again.

@@ -1,14 +1,16 @@
-//! What is the case: the batch's Jobs, what its stages recorded, and whether its source is there.
+//! What is the case: the batch's Jobs, what its stages recorded, and whether its source and its webhook's
+//! secret are there.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 
 use super::error::ReconcileError;
-use crate::api::image_batch::{ConfigMapKey, ImageBatch};
+use super::webhook;
+use crate::api::image_batch::{ConfigMapKey, ImageBatch, SecretKey};
 use crate::api::labels;
 use crate::api::progress::Counts;
 use crate::api::stage::Stage;
@@ -28,6 +30,8 @@ pub struct Observed {
     pub progress: Counts,
     /// The ConfigMap source; looked at only as long as no Job reads it.
     pub config_map: Option<ConfigMapState>,
+    /// Why the webhook's events cannot be signed; looked at only as long as there is no Job.
+    pub webhook_problem: Option<String>,
 }
 
 /// A Job as far as it matters here.
@@ -87,7 +91,14 @@ pub(crate) async fn observe(
         }
         _ => None,
     };
-    Ok(Observed { jobs, ingest, report, progress, config_map })
+    let webhook_problem = match &batch.spec.webhook {
+        Some(webhook) if jobs.is_empty() && ingest.is_none() => {
+            let place = webhook::secret_place(webhook.secret_ref.as_ref());
+            signers_at(&Api::namespaced(client.clone(), &namespace), &place).await?.err()
+        }
+        _ => None,
+    };
+    Ok(Observed { jobs, ingest, report, progress, config_map, webhook_problem })
 }
 
 async fn observe_config_map(api: &Api<ConfigMap>, reference: &ConfigMapKey) -> Result<ConfigMapState, ReconcileError> {
@@ -101,6 +112,22 @@ async fn observe_config_map(api: &Api<ConfigMap>, reference: &ConfigMapKey) -> R
         Some(size) => ConfigMapState::Present(size),
         None => ConfigMapState::Missing(format!("ConfigMap {name:?} has no key {key:?}")),
     })
+}
+
+/// Returns what signs a webhook's events; the inner error is the user's: no Secret, or no good one.
+pub(super) async fn signers_at(
+    api: &Api<Secret>,
+    place: &SecretKey,
+) -> Result<Result<Vec<standardwebhooks::Webhook>, String>, ReconcileError> {
+    let SecretKey { name, key } = place;
+    let Some(found) = api.get_opt(name).await.map_err(ReconcileError::GetSecret)? else {
+        return Ok(Err(format!("there is no Secret {name:?} in this namespace")));
+    };
+    let Some(value) = found.data.as_ref().and_then(|data| data.get(key)) else {
+        return Ok(Err(format!("Secret {name:?} has no key {key:?}")));
+    };
+    let value = String::from_utf8_lossy(&value.0);
+    Ok(webhook::signers(&value).map_err(|error| format!("Secret {name:?}, key {key:?}: {error}")))
 }
 
 fn stage_of(job: &Job) -> Option<Stage> {

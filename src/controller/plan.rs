@@ -56,6 +56,8 @@ pub enum End {
     NamespaceNotEnabled,
     /// The source cannot be worked on; the problems are in ingest's result, or this message says it.
     Refused(Option<String>),
+    /// The webhook's events could not be signed; holds the message.
+    WebhookRefused(String),
     /// The ingest pods failed too often.
     IngestFailed,
     /// Stopped before the source was accepted.
@@ -99,6 +101,9 @@ pub fn plan(subject: Subject<'_>, observed: &Observed, now: Timestamp) -> Plan {
     }
     if let Some(message) = oversized_products(subject.spec) {
         return ended(End::Refused(Some(message)));
+    }
+    if let Some(message) = &observed.webhook_problem {
+        return ended(End::WebhookRefused(message.clone()));
     }
     let working = observed.jobs.values().any(|job| job.ended.is_none());
     if let Some(result) = observed.report.clone().filter(|_| !working) {

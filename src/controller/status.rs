@@ -4,7 +4,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::observe::Observed;
 use super::plan::{End, Phase, Plan};
-use crate::api::condition::{ACCEPTED, FINISHED, REPORT_READY, SUCCEEDED, Statement, reason, set_condition};
+use crate::api::condition::{
+    ACCEPTED, FINISHED, REPORT_READY, SUCCEEDED, Statement, WEBHOOK_DELIVERED, reason, set_condition,
+};
 use crate::api::image_batch::{Failure, ImageBatch, ImageBatchStatus, ReportLocation};
 use crate::api::labels;
 use crate::api::progress::Counts;
@@ -42,7 +44,8 @@ pub fn compute_status(
         }
     }
     status.duration = duration(&status);
-    for statement in statements(&status, observed, plan) {
+    let webhook = batch.spec.webhook.as_ref().map(|_| webhook(&plan.phase));
+    for statement in statements(&status, observed, plan).into_iter().chain(webhook) {
         set_condition(&mut status.conditions, statement, batch.metadata.generation, now);
     }
     status
@@ -130,6 +133,16 @@ fn statements(status: &ImageBatchStatus, observed: &Observed, plan: &Plan) -> Ve
     .into()
 }
 
+/// What is said of the webhook until the event is on its way.
+fn webhook(phase: &Phase) -> Statement {
+    let (status, reason, message) = match phase {
+        Phase::Ended(End::WebhookRefused(message)) => (Some(false), reason::WEBHOOK_SECRET_NOT_FOUND, message.clone()),
+        Phase::Ended(_) => (None, reason::WEBHOOK_PENDING, "the webhook is about to be called".to_owned()),
+        _ => (None, reason::WEBHOOK_PENDING, "the webhook is called at the end".to_owned()),
+    };
+    Statement { type_: WEBHOOK_DELIVERED, status, reason, message }
+}
+
 fn accepted(
     observed: &Observed,
     plan: &Plan,
@@ -166,6 +179,9 @@ fn succeeded(status: &ImageBatchStatus, phase: &Phase) -> (Option<bool>, &'stati
         ),
         End::Refused(Some(message)) => (reason::INVALID_SOURCE, message.clone()),
         End::Refused(None) => (reason::INVALID_SOURCE, refusal(status)),
+        End::WebhookRefused(message) => {
+            (reason::WEBHOOK_SECRET_NOT_FOUND, format!("the webhook's events cannot be signed: {message}"))
+        }
         End::IngestFailed => {
             (reason::INGEST_FAILED, "the pods that read the source failed too often; their logs say why".to_owned())
         }

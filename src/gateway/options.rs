@@ -11,9 +11,11 @@ use url::form_urlencoded;
 
 use super::error::{ApiError, Code};
 use crate::api::image_batch::{
-    Compression, DeletionPolicy, ImageBatchSpec, OnDuplicate, OnInvalidRow, Report, Source, Upload, Validation,
+    Compression, DeletionPolicy, ImageBatchSpec, OnDuplicate, OnInvalidRow, Report, Source, Upload, Validation, Webhook,
 };
+use crate::manifest::limits::Limits;
 use crate::manifest::problem::{self, MAX_LISTED_WARNINGS, Problem, Problems};
+use crate::manifest::url_cell;
 
 /// What an upload asks for besides its CSV.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -28,6 +30,7 @@ pub(crate) struct SubmitOptions {
     parallelism: Option<i32>,
     active_deadline_seconds: Option<i64>,
     deletion_policy: Option<DeletionPolicy>,
+    webhook: Option<Webhook>,
     given: BTreeMap<String, String>,
 }
 
@@ -46,6 +49,8 @@ pub(crate) struct EffectiveOptions {
     parallelism: i32,
     active_deadline_seconds: i64,
     deletion_policy: DeletionPolicy,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<Webhook>,
 }
 
 const QUALITY: RangeInclusive<i32> = 1..=100;
@@ -57,7 +62,7 @@ const MAX_DISPLAY_NAME: usize = 200;
 const LOW_QUALITY: i32 = 50;
 
 /// The names of all options.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "namespace",
     "dryRun",
     "displayName",
@@ -69,6 +74,7 @@ const KNOWN: [&str; 11] = [
     "parallelism",
     "activeDeadlineSeconds",
     "deletionPolicy",
+    "webhook",
 ];
 
 impl SubmitOptions {
@@ -110,6 +116,7 @@ impl SubmitOptions {
             "minQuality" => self.min_quality = Some(parse_integer(value, &QUALITY)?),
             "parallelism" => self.parallelism = Some(parse_integer(value, &PARALLELISM)?),
             "activeDeadlineSeconds" => self.active_deadline_seconds = Some(parse_integer(value, &DEADLINE)?),
+            "webhook" => self.webhook = Some(parse_webhook(value)?),
             _ => {
                 let words = [("Retain", DeletionPolicy::Retain), ("Delete", DeletionPolicy::Delete)];
                 self.deletion_policy = Some(parse_exact(value, &words)?);
@@ -153,6 +160,7 @@ impl SubmitOptions {
         if let Some(policy) = self.deletion_policy {
             spec.deletion_policy = policy;
         }
+        spec.webhook.clone_from(&self.webhook);
         Ok(spec)
     }
 
@@ -169,7 +177,7 @@ impl SubmitOptions {
 impl EffectiveOptions {
     /// Returns the options of a spec.
     pub(crate) fn of(spec: &ImageBatchSpec, display_name: Option<String>) -> Self {
-        let Compression { quality, min_quality } = &spec.compression;
+        let Compression { quality, min_quality, .. } = &spec.compression;
         Self {
             display_name,
             quality: quality.clone(),
@@ -184,6 +192,7 @@ impl EffectiveOptions {
             parallelism: spec.parallelism,
             active_deadline_seconds: spec.active_deadline_seconds,
             deletion_policy: spec.deletion_policy,
+            webhook: spec.webhook.clone(),
         }
     }
 }
@@ -230,6 +239,14 @@ fn parse_exact<T: Copy>(value: &str, words: &[(&str, T)]) -> Result<T, String> {
 fn not_among<T>(value: &str, words: &[(&str, T)]) -> String {
     let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     format!("is {value:?}; it may be {}", words.join(" or "))
+}
+
+/// Parses the URL; the namespace's secret signs.
+fn parse_webhook(value: &str) -> Result<Webhook, String> {
+    match url_cell::normalize(value.trim(), Limits::default().max_url_length) {
+        Ok(url) => Ok(Webhook { url: url.into_owned(), secret_ref: None }),
+        Err(error) => Err(format!("is no URL of a webhook: {error}")),
+    }
 }
 
 fn parse_display_name(value: &str) -> Result<String, String> {

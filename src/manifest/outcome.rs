@@ -18,15 +18,25 @@ pub enum Outcome {
 /// Why an image has no result: one word for one cause, the same in records, CSV and HTTP.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureReason {
+    /// The URL cannot be parsed, is not http(s), names a user, or has characters that are read in two ways.
+    InvalidUrl,
+    /// The URL is longer than the limit.
+    UrlTooLong,
+    /// The URL names a port other than 80 and 443 that is not allowed.
+    PortForbidden,
     /// The host resolves to an address that must not be fetched, or the URL names one.
     AddressForbidden,
-    /// The host's name cannot be resolved.
+    /// The host's name does not exist, or has no address.
     HostNotFound,
+    /// The name servers failed or did not answer.
+    LookUpFailed,
     /// No connection to the host, or it broke.
     ConnectFailed,
+    /// The host's certificate is not valid for it.
+    CertificateInvalid,
     /// The host did not answer or deliver in time.
     FetchTimeout,
-    /// More redirects than allowed, or a redirect from https to http.
+    /// More redirects than allowed, one from https to http, or one to a URL that is not fetched.
     RedirectRefused,
     /// The host answered 404 or 410.
     ImageNotFound,
@@ -38,6 +48,8 @@ pub enum FailureReason {
     HostOverloaded,
     /// The host answered with another 5xx.
     HostFailed,
+    /// The host's answer is no HTTP, is badly encoded, or has a status that no file comes with.
+    InvalidResponse,
     /// The host ended the body before its length.
     BodyIncomplete,
     /// The file is larger than the limit of bytes.
@@ -62,10 +74,15 @@ pub enum FailureReason {
 
 impl FailureReason {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 26] = [
+        Self::InvalidUrl,
+        Self::UrlTooLong,
+        Self::PortForbidden,
         Self::AddressForbidden,
         Self::HostNotFound,
+        Self::LookUpFailed,
         Self::ConnectFailed,
+        Self::CertificateInvalid,
         Self::FetchTimeout,
         Self::RedirectRefused,
         Self::ImageNotFound,
@@ -73,6 +90,7 @@ impl FailureReason {
         Self::RequestRefused,
         Self::HostOverloaded,
         Self::HostFailed,
+        Self::InvalidResponse,
         Self::BodyIncomplete,
         Self::FileTooLarge,
         Self::NotAnImage,
@@ -89,9 +107,14 @@ impl FailureReason {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::InvalidUrl => "InvalidUrl",
+            Self::UrlTooLong => "UrlTooLong",
+            Self::PortForbidden => "PortForbidden",
             Self::AddressForbidden => "AddressForbidden",
             Self::HostNotFound => "HostNotFound",
+            Self::LookUpFailed => "LookUpFailed",
             Self::ConnectFailed => "ConnectFailed",
+            Self::CertificateInvalid => "CertificateInvalid",
             Self::FetchTimeout => "FetchTimeout",
             Self::RedirectRefused => "RedirectRefused",
             Self::ImageNotFound => "ImageNotFound",
@@ -99,6 +122,7 @@ impl FailureReason {
             Self::RequestRefused => "RequestRefused",
             Self::HostOverloaded => "HostOverloaded",
             Self::HostFailed => "HostFailed",
+            Self::InvalidResponse => "InvalidResponse",
             Self::BodyIncomplete => "BodyIncomplete",
             Self::FileTooLarge => "FileTooLarge",
             Self::NotAnImage => "NotAnImage",

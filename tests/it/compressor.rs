@@ -48,6 +48,7 @@ impl<'a> Batch<'a> {
             (STAGE_INPUT_ENV.to_owned(), input),
             ("IMAGEBATCH_FETCH_TIMEOUT_SECONDS".to_owned(), "2".to_owned()),
             ("IMAGEBATCH_FETCH_MAX_BYTES".to_owned(), "4000000".to_owned()),
+            ("IMAGEBATCH_FETCH_MAX_RETRY_AFTER_SECONDS".to_owned(), "1".to_owned()),
         ];
         self.harness.compressor(arguments, variables)
     }

@@ -32,6 +32,9 @@ use origin::Origin;
 /// No wait of a test is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What only the compressor is told.
+const EGRESS: &[&str] = &["IMAGEBATCH_EGRESS_ALLOW_CIDRS", "IMAGEBATCH_EGRESS_ALLOW_PORTS"];
+
 /// A test's surroundings.
 pub(crate) struct Harness {
     pub(crate) client: Client,
@@ -81,6 +84,7 @@ impl Harness {
         environment.insert("IMAGEBATCH_MONGODB_DATABASE".to_owned(), database);
         environment.insert("IMAGEBATCH_PUBLIC_BASE_URL".to_owned(), "https://cdn.example/images".to_owned());
         environment.insert("IMAGEBATCH_EGRESS_ALLOW_CIDRS".to_owned(), "127.0.0.0/8".to_owned());
+        environment.insert("IMAGEBATCH_EGRESS_ALLOW_PORTS".to_owned(), "1024-65535".to_owned());
 
         // Both are installed once in the process; a second test finds them there.
         let _ = tracing_subscriber::fmt()
@@ -88,7 +92,7 @@ impl Harness {
             .with_test_writer()
             .try_init();
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let stores = Stores::parse_from(flags(&environment, &["IMAGEBATCH_EGRESS_ALLOW_CIDRS"]));
+        let stores = Stores::parse_from(flags(&environment, EGRESS));
         let client = Client::try_default().await.expect("KUBECONFIG points at the tests' API server");
         ensure_crd(&client).await;
         let object = Namespace {
@@ -129,7 +133,12 @@ impl Harness {
     /// Runs a controller that works in the test's namespace and watches these batches.
     pub(crate) async fn controller_of(&self, batches: Api<ImageBatch>) -> Running {
         let context = Arc::new(self.controller_context().await);
-        Running(tokio::spawn(controller::run(batches, context, std::future::pending())))
+        Running(tokio::spawn(async move {
+            tokio::select! {
+                () = controller::run(batches, Arc::clone(&context), std::future::pending()) => {}
+                () = controller::deliver::run(&context) => {}
+            }
+        }))
     }
 
     /// Removes uploads of the test's namespace that no batch claims, as the controller does now and then.
@@ -139,7 +148,7 @@ impl Harness {
     }
 
     async fn controller_context(&self) -> Context {
-        let mut arguments = flags(&self.environment, &["IMAGEBATCH_EGRESS_ALLOW_CIDRS"]);
+        let mut arguments = flags(&self.environment, &[]);
         arguments.extend(["--namespaces".to_owned(), self.namespace.clone()]);
         arguments.extend(["--worker-image".to_owned(), "imagebatch:test".to_owned()]);
         let args = Controller::parse_from(arguments).args;
@@ -229,7 +238,7 @@ impl Harness {
 }
 
 /// Something in the background that ends with the test.
-pub(crate) struct Running(pub(super) tokio::task::JoinHandle<()>);
+pub(crate) struct Running(pub(crate) tokio::task::JoinHandle<()>);
 
 impl Drop for Running {
     fn drop(&mut self) {

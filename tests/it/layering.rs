@@ -14,7 +14,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("egress", &[]),
     ("telemetry", &[]),
     ("gateway", &["api", "manifest", "storage", "records", "telemetry"]),
-    ("controller", &["api", "manifest", "storage", "records", "telemetry"]),
+    ("controller", &["api", "manifest", "storage", "records", "egress", "telemetry"]),
     ("compressor", &["api", "manifest", "storage", "records", "egress", "telemetry"]),
 ];
 

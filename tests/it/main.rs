@@ -14,3 +14,4 @@ mod manifest;
 mod messy;
 mod path;
 mod repeat;
+mod webhook;

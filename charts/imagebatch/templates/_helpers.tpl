@@ -119,6 +119,12 @@ IMAGEBATCH_MONGODB_URI: {{ include "imagebatch.mongodbUri" . | quote }}
 IMAGEBATCH_MONGODB_DATABASE: {{ .Values.mongodb.database | quote }}
 IMAGEBATCH_PUBLIC_BASE_URL: {{ .Values.publicBaseUrl | quote }}
 IMAGEBATCH_EGRESS_ALLOW_CIDRS: {{ join "," .Values.egress.allowCidrs | quote }}
+IMAGEBATCH_EGRESS_ALLOW_HOSTS: {{ join "," .Values.egress.allowHosts | quote }}
+IMAGEBATCH_EGRESS_ALLOW_PORTS: {{ join "," .Values.egress.allowPorts | quote }}
+IMAGEBATCH_EGRESS_CONTACT: {{ .Values.egress.contact | quote }}
+IMAGEBATCH_FETCH_PER_HOST: {{ .Values.egress.perHost | int64 | quote }}
+IMAGEBATCH_FETCH_TIMEOUT_SECONDS: {{ .Values.egress.timeoutSeconds | int64 | quote }}
+IMAGEBATCH_FETCH_MAX_BYTES: {{ .Values.egress.maxBytes | int64 | quote }}
 {{- end -}}
 
 {{/* Changes with the connection, so that pods are replaced when it does. */}}

@@ -1,8 +1,8 @@
 //! Image compression to a share of the source's own quality, within hard limits.
 //!
 //! ```text
-//! bytes -> sniff -> limits (header only) -> decode -> turn -> encode -> smaller than the source?
-//!          Jpeg | Png                                                   yes: Some(bytes)  no: None
+//! bytes -> sniff -> limits (header only) -> transcode -----------------> smaller than the source?
+//!          Jpeg | Png                       decode -> turn -> encode --^  yes: Some(bytes)  no: None
 //! ```
 //!
 //! [`compress`] is the only step a caller needs. It is a pure function of its arguments, uses one
@@ -10,15 +10,19 @@
 //! checked in the header before a pixel is allocated, and every failure is an [`Error`] with a
 //! stable [`code`](Error::code). The crate knows nothing of batches, networks or storage.
 //!
-//! What survives: the pixels as displayed (the EXIF orientation is applied), the colour profile,
-//! and transparency. EXIF, GPS positions, XMP, comments, thumbnails and trailing data do not.
+//! What survives: the picture as displayed (the EXIF orientation is applied or kept), the colour
+//! profile, and transparency. EXIF, GPS positions, XMP, comments, thumbnails and trailing data do not.
 //!
-//! **JPEG** keeps its format. The source's quality is estimated from its quantization tables; the
-//! result is progressive, 4:2:0, or grey where the source is. When the wanted quality is not below
-//! the source's, the coefficients stay untouched and only metadata is removed, so a second run at
-//! the same absolute quality changes nothing; so do those of two rare kinds of file, sequential with
-//! several scans and with chroma finer than luma. CMYK becomes sRGB, through its profile if it has
-//! one.
+//! **JPEG** keeps its format. The source's quality is estimated from its quantization tables. Grey
+//! and YCbCr pictures stay in the DCT: their coefficients are divided by coarser steps, never by
+//! finer ones, and coded anew; below quality 90 chroma becomes 4:2:0. [`Effort::Small`] gives
+//! progressive files whose coefficients are chosen by what they cost, and tables of its own that
+//! look about as good as libjpeg's at that quality; [`Effort::Fast`] gives sequential files with
+//! libjpeg's tables. The orientation is kept as the only EXIF tag there. Other pictures (RGB, CMYK)
+//! are decoded, turned, and encoded as progressive JPEG; CMYK becomes sRGB, through its profile if
+//! it has one. When the wanted quality is not below the source's, the coefficients stay untouched
+//! and only metadata is removed, so a second run at the same absolute quality changes nothing; so do
+//! those of RGB that is sequential in several scans, which its decoder reads wrong.
 //!
 //! **PNG** keeps its format and counts as quality 100. At 100 it is only recompressed without loss.
 //! Below, samples of 16 bits become 8 bits (unless the image is HDR), and the smaller of two
@@ -27,6 +31,26 @@
 //! counts only if it is good enough for the quality: its peak signal-to-noise ratio must reach
 //! `24 + quality / 6` dB, about what a JPEG of that quality has. Pixels that are fully transparent
 //! or fully opaque stay exactly so. Animated PNG is kept as it is.
+//!
+//! **WebP** keeps its format. Lossless counts as quality 100; of a lossy one the quality on libwebp's
+//! scale is estimated from its quantizers. Where the wanted quality is lower by more than the error
+//! of that estimate it is encoded anew, as lossy WebP; elsewhere only metadata is removed. Animated
+//! WebP only loses its metadata.
+//!
+//! **GIF, TIFF and BMP** count as quality 100 and become PNG, as that loses nothing that they have,
+//! where that is smaller; otherwise the original is kept. An animated GIF stays one and loses its
+//! metadata, a TIFF of several pages stays as it is.
+//!
+//! **Another format** ([`Options::format`]) or a smaller size ([`Options::max_width`]) go through
+//! pixels, and the result is delivered also where it is larger than the source. Transparent pictures
+//! become JPEG on white. The colour profile goes along; colours that only PNG can describe (gamma,
+//! primaries, code points) become sRGB. JPEG and WebP have 8 bits a sample, so high dynamic range is
+//! refused there. WebP is lossy at the wanted quality, and lossless where the source is and quality
+//! 100 is wanted. An animated GIF becomes an animated WebP; as a still format an animation or a file
+//! of several pages is its first picture. Downscaling keeps the aspect, never enlarges, and works in
+//! linear light with Lanczos3.
+//!
+//! **Refused** by name: AVIF, HEIC, JPEG XL, JPEG 2000, SVG, PSD, camera raw, BigTIFF, and others.
 
 mod bmp;
 mod color;
@@ -62,6 +86,17 @@ pub enum Quality {
     Absolute(u8),
 }
 
+/// How much to spend on a small result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Effort {
+    /// A quarter smaller, for a little more time: coefficients are chosen by what they cost, and
+    /// the result is progressive.
+    #[default]
+    Small,
+    /// As fast as possible: sequential JPEG.
+    Fast,
+}
+
 /// How to compress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -69,6 +104,8 @@ pub struct Options {
     pub quality: Quality,
     /// The lowest quality a relative one may lead to; a source below it keeps its own.
     pub min_quality: u8,
+    /// How much to spend on JPEG; other formats know one effort only.
+    pub effort: Effort,
     /// The wanted format. With a format other than the source's, the result is always delivered,
     /// also where it is larger: it was asked for.
     pub format: TargetFormat,
@@ -86,6 +123,7 @@ impl Default for Options {
         Self {
             quality: Quality::Relative(50),
             min_quality: 30,
+            effort: Effort::Small,
             format: TargetFormat::Keep,
             max_width: None,
             max_height: None,

@@ -25,8 +25,9 @@ pub struct Limits {
     /// Width and height, each, in pixels; 16,384 by default.
     pub max_side: u32,
     /// Memory a decoder may take for pixels and coefficients, in bytes; 256 MiB by default.
-    /// Baseline JPEG needs three bytes a pixel, progressive JPEG six to nine, PNG one to eight, WebP
-    /// five to eleven. Encoding comes on top, with at most about as much again; WebP takes six.
+    /// Baseline JPEG needs a few rows, progressive JPEG three to seven bytes a pixel (JPEG of other
+    /// colours, or decoded for another size or format, three to nine), PNG one to eight, WebP five to
+    /// eleven. Encoding comes on top, with at most about as much again; WebP takes six.
     pub max_alloc: u64,
 }
 

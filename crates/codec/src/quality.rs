@@ -4,6 +4,8 @@
 //! scale is that of the Independent JPEG Group (libjpeg), which most tools use: the tables of
 //! ITU-T T.81 Annex K, scaled.
 
+use std::sync::LazyLock;
+
 use crate::{Options, Quality};
 
 /// Luminance table of ITU-T T.81 Annex K.1, in zigzag order.
@@ -12,6 +14,28 @@ const LUMINANCE: [u16; 64] = [
     60, 57, 51, 56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87, 95, 98, 103, 104, 103, 62, 77, 113,
     121, 112, 100, 120, 92, 101, 103, 99,
 ];
+
+/// Chrominance table of ITU-T T.81 Annex K.2, in zigzag order.
+const CHROMINANCE: [u16; 64] = [
+    17, 18, 18, 24, 21, 24, 47, 26, 26, 47, 99, 66, 56, 66, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99,
+];
+
+/// Returns the table libjpeg uses for `quality`, in zigzag order.
+pub(crate) fn table(quality: u8, chroma: bool) -> [u16; 64] {
+    let base = if chroma { CHROMINANCE } else { LUMINANCE };
+    let scale = scale(quality);
+    base.map(|step| ((u32::from(step) * scale + 50) / 100).clamp(1, 255) as u16)
+}
+
+/// Returns the factor of the tables, in per cent.
+pub(crate) fn scale(quality: u8) -> u32 {
+    match u32::from(quality.clamp(1, 100)) {
+        low @ ..50 => 5000 / low,
+        high => 200 - 2 * high,
+    }
+}
 
 /// What the result shall be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +66,17 @@ pub(crate) fn target(options: Options, source: u8) -> Target {
 /// table is nearest in the mean: steps are compared by the logarithm of their ratio, as an error
 /// of one matters at a step of 2 and not at a step of 100.
 pub(crate) fn estimate(table: &[u16; 64]) -> u8 {
+    // Most encoders use the scaled tables as they are.
+    let exact = |quality: &u8| LIMITS.iter().any(|&limit| (0..64).all(|at| table[at] == step(at, *quality, limit)));
+    if let Some(quality) = (1..=100).rev().find(exact) {
+        return quality;
+    }
+    let logarithms = table.map(|step| f64::from(step.max(1)).ln());
     let mut best = (f64::INFINITY, 100);
     // From the top: where clamping makes two qualities equal, the source is the finer one.
     for quality in (1..=100).rev() {
-        for limit in [255, 32_767] {
-            let distance = distance(table, quality, limit);
+        for limit in LIMITS {
+            let distance = distance(&logarithms, quality, limit);
             if distance < best.0 {
                 best = (distance, quality);
             }
@@ -55,15 +85,24 @@ pub(crate) fn estimate(table: &[u16; 64]) -> u8 {
     best.1
 }
 
-/// Sum of the squared logarithms of the ratios of `table` to the standard table of `quality`.
-fn distance(table: &[u16; 64], quality: u8, limit: u32) -> f64 {
-    let scale = match u32::from(quality) {
-        low @ ..50 => 5000 / low,
-        high => 200 - 2 * high,
-    };
-    let ratios = table.iter().zip(&LUMINANCE).map(|(&step, &base)| {
-        let expected = ((u32::from(base) * scale + 50) / 100).clamp(1, limit);
-        (f64::from(step.max(1)) / f64::from(expected)).ln()
+/// Baseline JPEG ends at the first, libjpeg's extended one at the second.
+const LIMITS: [u16; 2] = [255, 32_767];
+
+/// Returns one step of the standard luminance table at `quality`.
+fn step(at: usize, quality: u8, limit: u16) -> u16 {
+    ((u32::from(LUMINANCE[at]) * scale(quality) + 50) / 100).clamp(1, limit.into()) as u16
+}
+
+/// Sum of the squared logarithms of the ratios of a table, given by its logarithms, to the standard
+/// table of `quality`.
+fn distance(logarithms: &[f64; 64], quality: u8, limit: u16) -> f64 {
+    // Sixteen thousand logarithms would take longer than compressing a small picture does.
+    static SMALL: LazyLock<Vec<f64>> = LazyLock::new(|| (0..=255).map(|step| f64::from(step).ln()).collect());
+    let small = &*SMALL;
+    let ratios = (0..64).map(|at| {
+        let expected = step(at, quality, limit);
+        let expected = small.get(usize::from(expected)).copied().unwrap_or_else(|| f64::from(expected).ln());
+        logarithms[at] - expected
     });
     ratios.map(|ratio| ratio * ratio).sum()
 }

@@ -81,7 +81,9 @@ async fn a_csv_becomes_a_batch() {
         spec.as_object_mut().expect("an object").remove("source");
         let mut flat = options.clone();
         let fields = flat.as_object_mut().expect("an object");
-        let compression = json!({ "quality": fields.remove("quality"), "minQuality": fields.remove("minQuality") });
+        let compression = json!({
+            "quality": fields.remove("quality"), "minQuality": fields.remove("minQuality"), "effort": "Small",
+        });
         fields.remove("qualityMeaning");
         fields.insert("compression".to_owned(), compression);
         let sizes = fields.remove("reportSizes");

@@ -4,11 +4,11 @@ use super::{
     decode::{self, Pixels},
     encode,
     header::Header,
+    transcode::estimate,
 };
 use crate::{
     Error, Limits, convert,
     picture::{Color, Picture},
-    quality,
     resize::Size,
 };
 
@@ -31,7 +31,7 @@ pub(crate) fn read(source: &[u8], limits: &Limits) -> Result<convert::Source, Er
     let Pixels { width, height, channels, samples, icc } = decode::decode(&header, &clean.bytes, limits)?;
     let color = Color::from_profile(icc, channels);
     let picture = Picture { width, height, channels, wide: false, samples, color };
-    let quality = quality::estimate(header.luminance()?);
+    let quality = estimate(header.luminance()?);
     Ok(convert::Source { picture, orientation: header.orientation, quality, lossless: false })
 }
 

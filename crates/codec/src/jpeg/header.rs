@@ -69,7 +69,8 @@ pub(super) struct Header {
     pub(super) icc: Option<Vec<u8>>,
     /// What the Adobe segment says, if there is one.
     pub(super) adobe: Option<Transform>,
-    jfif: Option<[u8; 14]>,
+    /// The start of the JFIF segment, if there is one.
+    pub(super) jfif: Option<[u8; 14]>,
     /// Quantization tables in zigzag order.
     tables: [Option<[u16; 64]>; 4],
 }
@@ -167,7 +168,7 @@ impl Header {
     }
 
     /// Writes the start of a file: what is kept of the segments before the frame.
-    fn write_metadata(&self, clean: &mut Vec<u8>) {
+    pub(super) fn write_metadata(&self, clean: &mut Vec<u8>) {
         clean.extend([0xff, SOI]);
         let components = self.frame.components.len();
         if let Some(mut jfif) = self.jfif {
@@ -244,7 +245,7 @@ fn read_frame(marker: u8, body: &[u8]) -> Result<Frame, Error> {
     Ok(Frame { progressive, width: u32::from(width), height: u32::from(height), components })
 }
 
-fn read_tables(mut body: &[u8], tables: &mut [Option<[u16; 64]>; 4]) -> Result<(), Error> {
+pub(super) fn read_tables(mut body: &[u8], tables: &mut [Option<[u16; 64]>; 4]) -> Result<(), Error> {
     let broken = || Error::corrupt("a quantization table is broken");
     while let Some((&head, rest)) = body.split_first() {
         let size = if head >> 4 == 0 { 64 } else { 128 };

@@ -39,7 +39,7 @@ impl<'a> Segments<'a> {
     /// stray bytes between segments are skipped, as every decoder does.
     pub(super) fn next(&mut self) -> Result<Segment<'a>, Error> {
         let marker = loop {
-            let at = self.rest.iter().position(|&byte| byte == 0xff).ok_or_else(cut)?;
+            let at = memchr::memchr(0xff, self.rest).ok_or_else(cut)?;
             self.rest = &self.rest[at + 1..];
             match *self.rest.first().ok_or_else(cut)? {
                 // Fill bytes, stuffing, and markers that stand alone and mean nothing here.
@@ -63,7 +63,7 @@ impl<'a> Segments<'a> {
 
     /// Returns the entropy-coded data behind a start of scan, restart markers included.
     pub(super) fn entropy(&mut self) -> Result<&'a [u8], Error> {
-        let (entropy, rest) = self.rest.split_at(scan_length(self.rest).ok_or_else(cut)?);
+        let (entropy, rest) = self.rest.split_at(entropy_length(self.rest).ok_or_else(cut)?);
         self.rest = rest;
         Ok(entropy)
     }
@@ -75,10 +75,10 @@ fn cut() -> Error {
 
 /// Returns the length of the entropy-coded data, which ends at the first marker that is neither
 /// stuffing nor a restart; `None` if there is no such marker.
-fn scan_length(bytes: &[u8]) -> Option<usize> {
+pub(super) fn entropy_length(bytes: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
-        let at = from + bytes.get(from..)?.iter().position(|&byte| byte == 0xff)?;
+        let at = from + memchr::memchr(0xff, bytes.get(from..)?)?;
         match *bytes.get(at + 1)? {
             0x00 | 0xd0..=0xd7 => from = at + 2,
             0xff => from = at + 1,
