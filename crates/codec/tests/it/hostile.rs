@@ -1,6 +1,9 @@
 //! Files made or damaged to do harm: they cost an error, never a panic and never much time.
 
-use codec::{Limits, Options, Quality};
+use codec::{
+    Limits, Options, Quality,
+    TargetFormat::{Jpeg, Keep, Png, WebP},
+};
 use fastrand::Rng;
 
 use crate::raster_source::{bmp, gif, pages, tiff};
@@ -88,12 +91,17 @@ fn damaged_files_never_panic() {
         if random.bool() {
             mend_checksums(&mut damaged);
         }
-        let options = Options { quality: Quality::Relative([50, 100][round % 2]), ..Options::default() };
+        // One of four rounds changes the format, one of four the size.
+        let format = [Keep, Keep, Keep, [Jpeg, Png, WebP][random.usize(..3)]][random.usize(..4)];
+        let max_width = [None, None, None, Some(20)][random.usize(..4)];
+        let quality = Quality::Relative([50, 100][round % 2]);
+        let options = Options { quality, format, max_width, ..Options::default() };
         match codec::compress(&damaged, &options, &Limits::default()) {
             Ok(compressed) => {
                 sound += 1;
                 if let Some(bytes) = compressed.bytes {
-                    assert!(bytes.len() < damaged.len(), "{name}, round {round}");
+                    let same = format == Keep && max_width.is_none();
+                    assert!(!same || bytes.len() < damaged.len(), "{name}, round {round}");
                     let again = codec::compress(&bytes, &options, &Limits::default());
                     assert!(again.is_ok(), "{name}, round {round}: {again:?}");
                 }
