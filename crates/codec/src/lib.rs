@@ -50,7 +50,7 @@
 //! of several pages is its first picture. Downscaling keeps the aspect, never enlarges, and works in
 //! linear light with Lanczos3.
 //!
-//! **Refused** by name: AVIF, HEIC, JPEG XL, JPEG 2000, SVG, PSD, camera raw, BigTIFF, and others.
+//! **Refused** by name: AVIF, HEIC, JPEG XL, JPEG 2000, SVG, PSD, camera raw, and others.
 
 mod bmp;
 mod color;

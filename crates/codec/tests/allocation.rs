@@ -80,7 +80,8 @@ fn webp_cases() -> Vec<(&'static str, Vec<u8>)> {
     let lossless = b"\x2f\xff\xff\xff\x1f".as_slice();
     let canvas = b"\0\0\0\0\xff\xff\xff\xff\xff\xff".as_slice();
     let small = b"\x10\0\0\x9d\x01\x2a\x10\0\x10\0\0\0".as_slice();
-    let frame = [&[0; 16], b"VP8 \x0c\0\0\0".as_slice(), small].concat();
+    let head = [0, 0, 0, 0, 0, 0, 15, 0, 0, 15, 0, 0, 0, 0, 0, 0];
+    let frame = [&head, b"VP8 \x0c\0\0\0".as_slice(), small].concat();
     let mut animation: Vec<(&[u8; 4], &[u8])> = vec![(b"VP8X", b"\x02\0\0\0\x0f\0\0\x0f\0\0"), (b"ANIM", &[0; 6])];
     animation.extend(vec![(b"ANMF", frame.as_slice()); 50_000]);
     vec![

@@ -20,9 +20,20 @@ pub(super) struct Container<'a> {
     pub(super) animated: bool,
     pub(super) orientation: Orientation,
     pub(super) profile: Option<&'a [u8]>,
-    /// The coded picture; of an animation, the first frame's.
-    pub(super) bitstream: Bitstream<'a>,
+    /// The picture, or an animation's first frame.
+    pub(super) frame: Frame<'a>,
     chunks: Vec<Chunk<'a>>,
+}
+
+/// A coded picture, and where it stands on an animation's canvas.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame<'a> {
+    pub(super) left: u32,
+    pub(super) top: u32,
+    pub(super) size: Size,
+    pub(super) bitstream: Bitstream<'a>,
+    /// The alpha channel of a lossy picture.
+    alpha: Option<&'a [u8]>,
 }
 
 /// A coded picture without its alpha channel.
@@ -39,42 +50,31 @@ impl<'a> Container<'a> {
     pub(super) fn read(source: &'a [u8], limits: &Limits) -> Result<Self, Error> {
         let length = source.get(4..8).and_then(<[u8]>::first_chunk).map(|it| u32::from_le_bytes(*it));
         let end = (length.ok_or_else(cut)? as usize).saturating_add(8);
-        let body = source.get(MAGIC_SIZE..end).ok_or_else(cut)?;
-        let chunks = walk(body)?;
-        let mut frames = 0;
-        let mut found = None;
-        for (name, content) in &chunks {
-            let parts =
-                if name == b"ANMF" { walk(content.get(16..).unwrap_or_default())? } else { vec![(*name, *content)] };
-            let Some(bitstream) = parts.into_iter().find_map(bitstream) else { continue };
-            let size = bitstream.size()?;
-            limits.check_dimensions(size.width, size.height)?;
-            frames += 1;
-            Limits::check_frames(frames)?;
-            found = found.or(Some((bitstream, size)));
-        }
-        let (bitstream, mut size) = found.ok_or_else(|| Error::corrupt("there is no picture in the WebP"))?;
+        let chunks = walk(source.get(MAGIC_SIZE..end).ok_or_else(cut)?)?;
+        let broken = || Error::corrupt("the header of the WebP is broken");
         let extended = chunks.first().filter(|(name, _)| name == b"VP8X");
-        let mut animated = false;
-        if let Some((_, content)) = extended {
-            let broken = || Error::corrupt("the header of the WebP is broken");
-            let &[flags, _, _, _, w0, w1, w2, h0, h1, h2] = content.first_chunk().ok_or_else(broken)?;
-            animated = flags & ANIMATION != 0;
-            let length = |low, middle, high| u32::from_le_bytes([low, middle, high, 0]) + 1;
-            size = Size { width: length(w0, w1, w2), height: length(h0, h1, h2) };
-            limits.check_dimensions(size.width, size.height)?;
+        let header = extended.map(|(_, content)| content.first_chunk::<10>().ok_or_else(broken)).transpose()?;
+        let animated = header.is_some_and(|header| header[0] & ANIMATION != 0);
+        let canvas = header.map(|header| size_of(&header[4..]));
+        if let Some(canvas) = canvas {
+            limits.check_dimensions(canvas.width, canvas.height)?;
         }
-        limits.check_pixels(u64::from(size.width) * u64::from(size.height) * frames)?;
+        let (frame, count) = if animated { first_frame(&chunks, limits)? } else { (Frame::read(&chunks, limits)?, 1) };
+        let size = canvas.unwrap_or(frame.size);
+        limits.check_pixels(u64::from(size.width) * u64::from(size.height) * count)?;
+        if frame.left + frame.size.width > size.width || frame.top + frame.size.height > size.height {
+            return Err(Error::corrupt("the picture in the WebP is larger than its canvas"));
+        }
         // Without that header nothing but the picture counts.
         let find = |wanted: &[u8; 4]| {
-            chunks.iter().find(|(name, _)| name == wanted && extended.is_some()).map(|(_, content)| *content)
+            chunks.iter().find(|(name, _)| name == wanted && header.is_some()).map(|(_, content)| *content)
         };
         let profile = find(b"ICCP");
         Limits::check_profile(profile.unwrap_or_default().len())?;
         // Some writers put JPEG's mark in front.
         let exif = find(b"EXIF").map(|content| content.strip_prefix(b"Exif\0\0").unwrap_or(content));
         let orientation = exif.map_or(Orientation::NORMAL, Orientation::from_exif);
-        Ok(Self { size, animated, orientation, profile, bitstream, chunks })
+        Ok(Self { size, animated, orientation, profile, frame, chunks })
     }
 
     /// Returns the file without its metadata: the orientation is the only EXIF tag.
@@ -117,6 +117,78 @@ impl Bitstream<'_> {
     }
 }
 
+impl<'a> Frame<'a> {
+    /// Reads the picture among `chunks`.
+    fn read(chunks: &[Chunk<'a>], limits: &Limits) -> Result<Self, Error> {
+        let found = chunks.iter().copied().find_map(bitstream);
+        let bitstream = found.ok_or_else(|| Error::corrupt("there is no picture in the WebP"))?;
+        let size = bitstream.size()?;
+        limits.check_dimensions(size.width, size.height)?;
+        let alpha = chunks.iter().find(|(name, _)| name == b"ALPH").map(|(_, content)| *content);
+        Ok(Self { left: 0, top: 0, size, bitstream, alpha })
+    }
+
+    /// Returns whether the picture has an alpha channel.
+    pub(super) fn has_alpha(&self) -> bool {
+        match self.bitstream {
+            Bitstream::Lossy(_) => self.alpha.is_some(),
+            Bitstream::Lossless(frame) => frame.get(4).is_some_and(|bits| bits & 0x10 != 0),
+        }
+    }
+
+    /// Returns a file with nothing but the picture.
+    pub(super) fn file(&self) -> Vec<u8> {
+        let flags = if self.has_alpha() { ALPHA } else { 0 };
+        let header = header(flags, self.size);
+        let mut chunks: Vec<Chunk<'_>> = vec![(*b"VP8X", &header)];
+        match self.bitstream {
+            Bitstream::Lossy(frame) => {
+                chunks.extend(self.alpha.map(|alpha| (*b"ALPH", alpha)));
+                chunks.push((*b"VP8 ", frame));
+            }
+            Bitstream::Lossless(frame) => chunks.push((*b"VP8L", frame)),
+        }
+        write(&chunks)
+    }
+}
+
+/// Returns the first frame of an animation, and the number of frames.
+fn first_frame<'a>(chunks: &[Chunk<'a>], limits: &Limits) -> Result<(Frame<'a>, u64), Error> {
+    let (mut first, mut count) = (None, 0);
+    for (_, content) in chunks.iter().filter(|(name, _)| name == b"ANMF") {
+        count += 1;
+        Limits::check_frames(count)?;
+        let broken = || Error::corrupt("a frame of the WebP is broken");
+        let (header, parts) = content.split_at_checked(16).ok_or_else(broken)?;
+        let frame = Frame::read(&walk(parts)?, limits)?;
+        if frame.size != size_of(&header[6..]) {
+            return Err(broken());
+        }
+        // Positions are stored halved.
+        let (left, top) = (2 * number(&header[..3]), 2 * number(&header[3..]));
+        first = first.or(Some(Frame { left, top, ..frame }));
+    }
+    let first = first.ok_or_else(|| Error::corrupt("there is no picture in the WebP"))?;
+    Ok((first, count))
+}
+
+/// Returns the number of 24 bits that `bytes` begin with.
+fn number(bytes: &[u8]) -> u32 {
+    bytes.iter().take(3).rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+/// Returns the size that stands in six bytes, each side less one.
+fn size_of(bytes: &[u8]) -> Size {
+    Size { width: number(bytes) + 1, height: number(&bytes[3..]) + 1 }
+}
+
+/// Returns the content of a file's header.
+fn header(flags: u8, size: Size) -> [u8; 10] {
+    let [w0, w1, w2, _] = (size.width - 1).to_le_bytes();
+    let [h0, h1, h2, _] = (size.height - 1).to_le_bytes();
+    [flags, 0, 0, 0, w0, w1, w2, h0, h1, h2]
+}
+
 /// Puts a colour profile into a file that an encoder wrote; `None` if it is no such file.
 pub(super) fn with_profile(file: &[u8], size: Size, profile: &[u8]) -> Option<Vec<u8>> {
     let chunks = walk(file.get(MAGIC_SIZE..)?).ok()?;
@@ -127,9 +199,7 @@ pub(super) fn with_profile(file: &[u8], size: Size, profile: &[u8]) -> Option<Ve
         b"VP8L" if content.get(4)? & 0x10 != 0 => ALPHA,
         _ => 0,
     };
-    let [w0, w1, w2, _] = (size.width - 1).to_le_bytes();
-    let [h0, h1, h2, _] = (size.height - 1).to_le_bytes();
-    let header = [flags | PROFILE, 0, 0, 0, w0, w1, w2, h0, h1, h2];
+    let header = header(flags | PROFILE, size);
     let mut all: Vec<Chunk<'_>> = vec![(*b"VP8X", &header), (*b"ICCP", profile)];
     all.extend(chunks.iter().filter(|(name, _)| name != b"VP8X"));
     Some(write(&all))

@@ -181,6 +181,20 @@ fn animation_is_kept_and_its_metadata_goes() {
 }
 
 #[test]
+fn frame_of_another_size_than_its_header_says_is_refused() {
+    let source = animated_webp(&[scene(40, 30), scene(40, 30)]);
+    for at in [0, 6, 9] {
+        let frames = webp_chunks(&source);
+        let mut frame = frames[2].1.to_vec();
+        frame[at] += 1;
+        let changed: Vec<_> =
+            frames.iter().map(|(name, content)| (*name, if name == b"ANMF" { &frame } else { *content })).collect();
+        let error = compress(&write_webp(&changed), Quality::Relative(50)).expect_err("it does not fit");
+        assert_eq!(error.code(), "ImageCorrupt", "{at}: {error}");
+    }
+}
+
+#[test]
 fn side_that_webp_has_no_number_for_is_an_error() {
     let source = png(&Picture::new(16_384, 1, |_, _| vec![7]), &[]);
     let options = Options { format: TargetFormat::WebP, ..Options::default() };
@@ -199,7 +213,7 @@ fn claims_are_refused_by_the_header() {
     let mut claim = frame.to_vec();
     claim[6..10].copy_from_slice(&[0xff, 0x3f, 0xff, 0x3f]);
     let huge_lossless = [0x2f, 0xff, 0xff, 0xff, 0x0f];
-    let delay = [0; 16];
+    let delay = [0, 0, 0, 0, 0, 0, 15, 0, 0, 15, 0, 0, 0, 0, 0, 0];
     let moving = [&delay[..], b"VP8 ", &(frame.len() as u32).to_le_bytes(), frame].concat();
     let moving_claim = [&delay[..], b"VP8 ", &(claim.len() as u32).to_le_bytes(), &claim].concat();
     let animation = |header: &[u8], frame: &[u8], count: usize| {
@@ -208,6 +222,7 @@ fn claims_are_refused_by_the_header() {
         write_webp(&chunks)
     };
     let (small, large) = (wide(16, 16), wide(16_000_000, 16_000_000));
+    let still = [&[0x20, 0, 0, 0], &small[4..]].concat();
     let profile = vec![0; (1 << 20) + 1];
     let cases = [
         ("lossy", write_webp(&[(*b"VP8 ", &claim)]), "pixels"),
@@ -215,7 +230,7 @@ fn claims_are_refused_by_the_header() {
         ("canvas", write_webp(&[(*b"VP8X", &large), (*b"VP8 ", frame)]), "pixels a side"),
         ("frame", animation(&small, &moving_claim, 1), "pixels"),
         ("many frames", animation(&small, &moving, 1001), "frames"),
-        ("profile", write_webp(&[(*b"VP8X", &small), (*b"ICCP", &profile), (*b"VP8 ", frame)]), "profile"),
+        ("profile", write_webp(&[(*b"VP8X", &still), (*b"ICCP", &profile), (*b"VP8 ", frame)]), "profile"),
     ];
     for (case, source, part) in cases {
         let error = compress(&source, Quality::Relative(50)).expect_err(case);
