@@ -86,7 +86,8 @@ pub(crate) fn codec_options(compression: &Compression) -> codec::Options {
         Effort::Small => codec::Effort::Small,
         Effort::Fast => codec::Effort::Fast,
     };
-    codec::Options { quality, min_quality: compression.min_quality.clamp(1, 100) as u8, effort }
+    let min_quality = compression.min_quality.clamp(1, 100) as u8;
+    codec::Options { quality, min_quality, effort, ..codec::Options::default() }
 }
 
 fn failed_fetch(url: &str, error: &FetchError) -> ImageOutcome {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use codec::TargetFormat;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::image::codec_options;
@@ -15,7 +16,8 @@ pub struct CompressFileArgs {
     /// The images.
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
-    /// Folder for the results; a result has its source's name.
+    /// Folder for the results; a result has its source's name, with the extension of its own format
+    /// where that is another one.
     #[arg(short, long)]
     output: PathBuf,
     /// Per cent of the source's own quality, for example 50%, or an absolute quality from 1 to 100.
@@ -27,6 +29,15 @@ pub struct CompressFileArgs {
     /// How much to spend on a small result: small or fast.
     #[arg(long, default_value = "small", value_parser = parse_effort)]
     effort: Effort,
+    /// Format of the results: keep, jpeg, png or webp. GIF, TIFF and BMP are kept as PNG.
+    #[arg(long, default_value = "keep", value_parser = parse_format)]
+    format: TargetFormat,
+    /// Pictures wider than this many pixels are scaled down.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    max_width: Option<u32>,
+    /// Pictures higher than this many pixels are scaled down.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    max_height: Option<u32>,
 }
 
 /// Compresses the files and prints a line for each; fails when any of them failed.
@@ -38,6 +49,8 @@ pub(crate) fn compress_files(args: &CompressFileArgs) -> std::io::Result<()> {
         effort: args.effort,
         ..Compression::default()
     });
+    let options =
+        codec::Options { format: args.format, max_width: args.max_width, max_height: args.max_height, ..options };
     let mut table = std::io::stdout().lock();
     let mut failed = 0;
     for input in &args.inputs {
@@ -61,11 +74,25 @@ fn compress_file(input: &Path, output: &Path, options: codec::Options) -> std::i
     let compressed = codec::compress(&source, &options, &codec::Limits::default())
         .map_err(|error| std::io::Error::other(format!("{}: {error}", error.code())))?;
     let bytes = compressed.bytes.as_deref().unwrap_or(&source);
-    std::fs::write(output.join(name), bytes)?;
+    let mut path = output.join(name);
+    if compressed.format != compressed.source_format {
+        path.set_extension(compressed.format.extension());
+    }
+    std::fs::write(path, bytes)?;
     let what = if compressed.bytes.is_some() { "Compressed" } else { "KeptOriginal" };
     let (before, after) = (source.len(), bytes.len());
     let (from, to) = (compressed.source_quality, compressed.quality);
     Ok(format!("{what}, {before} -> {after} bytes ({} %), quality {from} -> {to}", after * 100 / before.max(1)))
+}
+
+fn parse_format(text: &str) -> Result<TargetFormat, String> {
+    match text {
+        "keep" => Ok(TargetFormat::Keep),
+        "jpeg" => Ok(TargetFormat::Jpeg),
+        "png" => Ok(TargetFormat::Png),
+        "webp" => Ok(TargetFormat::WebP),
+        _ => Err("give keep, jpeg, png or webp".to_owned()),
+    }
 }
 
 fn parse_effort(text: &str) -> Result<Effort, String> {

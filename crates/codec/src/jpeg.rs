@@ -4,6 +4,7 @@
 //! are decoded and encoded. Either way all coefficients are decoded, also when they are not needed,
 //! because only then is it certain that the picture can be.
 
+mod convert;
 mod decode;
 mod encode;
 mod header;
@@ -11,6 +12,7 @@ mod segment;
 mod transcode;
 
 use crate::{Compressed, Error, Format, Limits, Options, quality, sniff};
+pub(crate) use convert::{inspect, read, write};
 use header::Header;
 use transcode::estimate;
 
@@ -38,6 +40,7 @@ pub(crate) fn compress(source: &[u8], options: Options, limits: &Limits) -> Resu
     let (width, height) = header.orientation.displayed(stored_width, stored_height);
     Ok(Compressed {
         format: Format::Jpeg,
+        source_format: Format::Jpeg,
         width,
         height,
         source_quality,
@@ -90,6 +93,6 @@ fn candidates_by_pixels(
 pub fn jpeg_quality(bytes: &[u8]) -> Result<u8, Error> {
     match sniff::sniff(bytes)? {
         Format::Jpeg => Ok(estimate(Header::read(bytes)?.luminance()?)),
-        Format::Png => Err(Error::unsupported("PNG, which has no quantization tables")),
+        other => Err(Error::unsupported(format!("{other}, which has no quantization tables"))),
     }
 }

@@ -31,56 +31,51 @@
 //! counts only if it is good enough for the quality: its peak signal-to-noise ratio must reach
 //! `24 + quality / 6` dB, about what a JPEG of that quality has. Pixels that are fully transparent
 //! or fully opaque stay exactly so. Animated PNG is kept as it is.
+//!
+//! **WebP** keeps its format. Lossless counts as quality 100; of a lossy one the quality on libwebp's
+//! scale is estimated from its quantizers. Where the wanted quality is lower by more than the error
+//! of that estimate it is encoded anew, as lossy WebP; elsewhere only metadata is removed. Animated
+//! WebP only loses its metadata.
+//!
+//! **GIF, TIFF and BMP** count as quality 100 and become PNG, as that loses nothing that they have,
+//! where that is smaller; otherwise the original is kept. An animated GIF stays one and loses its
+//! metadata, a TIFF of several pages stays as it is.
+//!
+//! **Another format** ([`Options::format`]) or a smaller size ([`Options::max_width`]) go through
+//! pixels, and the result is delivered also where it is larger than the source. Transparent pictures
+//! become JPEG on white. The colour profile goes along; colours that only PNG can describe (gamma,
+//! primaries, code points) become sRGB. JPEG and WebP have 8 bits a sample, so high dynamic range is
+//! refused there. WebP is lossy at the wanted quality, and lossless where the source is and quality
+//! 100 is wanted. An animated GIF becomes an animated WebP; as a still format an animation or a file
+//! of several pages is its first picture. Downscaling keeps the aspect, never enlarges, and works in
+//! linear light with Lanczos3.
+//!
+//! **Refused** by name: AVIF, HEIC, JPEG XL, JPEG 2000, SVG, PSD, camera raw, and others.
 
+mod bmp;
+mod color;
+mod convert;
 mod error;
+mod format;
+mod gif;
 mod jpeg;
 mod limits;
 mod orientation;
+mod picture;
 mod png;
 mod quality;
+mod raster;
+mod resize;
 mod sniff;
+mod tiff;
+mod webp;
 
-use std::fmt;
-
-pub use crate::{error::Error, jpeg::jpeg_quality, limits::Limits};
-
-/// A format that is read and written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// JPEG, baseline or progressive.
-    Jpeg,
-    /// PNG.
-    Png,
-}
-
-impl Format {
-    /// Returns the media type, for the `Content-Type` header.
-    #[must_use]
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Jpeg => "image/jpeg",
-            Self::Png => "image/png",
-        }
-    }
-
-    /// Returns the usual file extension, without a dot.
-    #[must_use]
-    pub fn extension(self) -> &'static str {
-        match self {
-            Self::Jpeg => "jpg",
-            Self::Png => "png",
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Jpeg => "JPEG",
-            Self::Png => "PNG",
-        })
-    }
-}
+pub use crate::{
+    error::Error,
+    format::{Format, TargetFormat},
+    jpeg::jpeg_quality,
+    limits::Limits,
+};
 
 /// The wanted quality, on the scale of libjpeg. Values beyond 1 to 100 count as the nearest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,20 +106,38 @@ pub struct Options {
     pub min_quality: u8,
     /// How much to spend on JPEG; other formats know one effort only.
     pub effort: Effort,
+    /// The wanted format. With a format other than the source's, the result is always delivered,
+    /// also where it is larger: it was asked for.
+    pub format: TargetFormat,
+    /// The result is not wider than this, in pixels as displayed: a larger picture is scaled down
+    /// with its aspect kept, and then always delivered; a smaller one is never scaled up. Zero
+    /// counts as one. Animations and files of several pages keep their size.
+    pub max_width: Option<u32>,
+    /// The same for the height.
+    pub max_height: Option<u32>,
 }
 
 impl Default for Options {
-    /// Half the source's quality, not below 30.
+    /// Half the source's quality, not below 30, in the source's format and size.
     fn default() -> Self {
-        Self { quality: Quality::Relative(50), min_quality: 30, effort: Effort::Small }
+        Self {
+            quality: Quality::Relative(50),
+            min_quality: 30,
+            effort: Effort::Small,
+            format: TargetFormat::Keep,
+            max_width: None,
+            max_height: None,
+        }
     }
 }
 
 /// The outcome of a compression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compressed {
-    /// Format of the source and of the result, which is the same.
+    /// Format of what is to be stored.
     pub format: Format,
+    /// Format of the source.
+    pub source_format: Format,
     /// Width in pixels, as displayed.
     pub width: u32,
     /// Height in pixels, as displayed.
@@ -135,16 +148,13 @@ pub struct Compressed {
     pub quality: u8,
     /// Whether [`Options::min_quality`] held the wanted quality up.
     pub quality_floor: bool,
-    /// The result, smaller than the source; `None` means that compression did not help and the
-    /// original is to be stored.
+    /// The result; `None` means that compression did not help and the original is to be stored. It
+    /// is smaller than the source, unless another format or a smaller picture was asked for.
     pub bytes: Option<Vec<u8>>,
 }
 
 /// Compresses one image.
 pub fn compress(source: &[u8], options: &Options, limits: &Limits) -> Result<Compressed, Error> {
     limits.check_bytes(source.len())?;
-    match sniff::sniff(source)? {
-        Format::Jpeg => jpeg::compress(source, *options, limits),
-        Format::Png => png::compress(source, *options, limits),
-    }
+    convert::compress(source, sniff::sniff(source)?, options, limits)
 }

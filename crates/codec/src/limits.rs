@@ -9,19 +9,25 @@ use crate::Error;
 /// thousands of them are an attack on the CPU.
 const MAX_SCANS: u64 = 100;
 
+/// Frames of an animation, or pages of a file. Each is decoded or at least walked.
+const MAX_FRAMES: u64 = 1_000;
+
+/// Size of a colour profile in bytes. Real ones have a few kilobytes, rarely some hundred.
+const MAX_PROFILE: u64 = 1 << 20;
+
 /// Limits on one image. An image that exceeds one fails with [`Error::ImageTooLarge`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Size of the source in bytes; 25 MiB by default.
     pub max_bytes: usize,
-    /// Width times height; 50 megapixels by default.
+    /// Width times height, summed over the frames of an animation; 50 megapixels by default.
     pub max_pixels: u64,
     /// Width and height, each, in pixels; 16,384 by default.
     pub max_side: u32,
     /// Memory a decoder may take for pixels and coefficients, in bytes; 256 MiB by default.
     /// Baseline JPEG needs a few rows, progressive JPEG three to seven bytes a pixel (JPEG of other
-    /// colours three to nine), PNG one to eight.
-    /// Encoding comes on top, with at most about as much again.
+    /// colours, or decoded for another size or format, three to nine), PNG one to eight, WebP five to
+    /// eleven. Encoding comes on top, with at most about as much again; WebP takes six.
     pub max_alloc: u64,
 }
 
@@ -47,6 +53,18 @@ impl Limits {
 
     pub(crate) fn check_alloc(&self, bytes: u64) -> Result<(), Error> {
         check("bytes of memory to decode", bytes, self.max_alloc)
+    }
+
+    pub(crate) fn check_pixels(&self, sum: u64) -> Result<(), Error> {
+        check("pixels in all frames", sum, self.max_pixels)
+    }
+
+    pub(crate) fn check_frames(frames: u64) -> Result<(), Error> {
+        check("frames", frames, MAX_FRAMES)
+    }
+
+    pub(crate) fn check_profile(bytes: usize) -> Result<(), Error> {
+        check("bytes of colour profile", bytes as u64, MAX_PROFILE)
     }
 
     /// Fails when `scans` exceeds what any encoder writes.

@@ -3,6 +3,8 @@
 //! Cameras store the picture as the sensor saw it and note how it was held. All metadata goes, so
 //! the note has to be carried out, or kept as the only tag where the pixels stay as they are.
 
+use crate::resize::Size;
+
 /// How a stored picture is turned to be displayed: the EXIF tag 0x0112, 1 to 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Orientation(u8);
@@ -13,7 +15,12 @@ impl Orientation {
     /// Reads the tag out of an EXIF block that starts with its TIFF header. Anything that is
     /// broken counts as absent, as it does for browsers.
     pub(crate) fn from_exif(exif: &[u8]) -> Self {
-        find_tag(exif).filter(|value| (1..=8).contains(value)).map_or(Self::NORMAL, Self)
+        find_tag(exif).map_or(Self::NORMAL, Self::from_tag)
+    }
+
+    /// Takes the tag's value; one that has no meaning counts as absent.
+    pub(crate) fn from_tag(value: u8) -> Self {
+        if (1..=8).contains(&value) { Self(value) } else { Self::NORMAL }
     }
 
     /// Returns an EXIF block that holds nothing but this orientation.
@@ -26,6 +33,13 @@ impl Orientation {
     /// Returns width and height as displayed.
     pub(crate) fn displayed(self, width: u32, height: u32) -> (u32, u32) {
         if self.0 >= 5 { (height, width) } else { (width, height) }
+    }
+
+    /// Returns the same as a [`Size`]; as the turn of sides is its own inverse, also the stored
+    /// size of a displayed one.
+    pub(crate) fn displayed_size(self, size: Size) -> Size {
+        let (width, height) = self.displayed(size.width, size.height);
+        Size { width, height }
     }
 
     /// Returns the pixels as displayed; `size` is the width of one pixel in bytes.

@@ -9,13 +9,19 @@ use crate::{Error, Format};
 pub(crate) const JPEG_MAGIC: [u8; 3] = [0xff, 0xd8, 0xff];
 pub(crate) const PNG_MAGIC: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 
+/// First bytes of the formats that are told by them alone.
+const SUPPORTED: [(&[u8], Format); 7] = [
+    (&JPEG_MAGIC, Format::Jpeg),
+    (&PNG_MAGIC, Format::Png),
+    (b"GIF87a", Format::Gif),
+    (b"GIF89a", Format::Gif),
+    (b"II*\0", Format::Tiff),
+    (b"MM\0*", Format::Tiff),
+    (b"BM", Format::Bmp),
+];
+
 /// First bytes of the formats that are known but not handled.
 const UNSUPPORTED: [(&[u8], &str); 16] = [
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-    (b"BM", "BMP"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
     (b"II+\0", "BigTIFF"),
     (b"MM\0+", "BigTIFF"),
     (b"%PDF-", "PDF"),
@@ -27,20 +33,25 @@ const UNSUPPORTED: [(&[u8], &str); 16] = [
     (b"\0\0\x01\0", "ICO"),
     (b"qoif", "QOI"),
     (b"%!PS", "PostScript"),
+    (b"IIRO", "Olympus raw (ORF)"),
+    (b"IIRS", "Olympus raw (ORF)"),
+    (b"MMOR", "Olympus raw (ORF)"),
+    (b"IIU\0", "Panasonic raw (RW2)"),
+    (b"FUJIFILMCCD-RAW", "Fujifilm raw (RAF)"),
 ];
 
 /// Returns the format of `source`, or why it cannot be one that is handled.
 pub(crate) fn sniff(source: &[u8]) -> Result<Format, Error> {
-    if source.starts_with(&JPEG_MAGIC) {
-        return Ok(Format::Jpeg);
+    if let Some((_, format)) = SUPPORTED.iter().find(|(magic, _)| source.starts_with(magic)) {
+        return Ok(*format);
     }
-    if source.starts_with(&PNG_MAGIC) {
-        return Ok(Format::Png);
+    if is_webp(source) {
+        return Ok(Format::WebP);
     }
     if source.is_empty() {
         return Err(Error::NotAnImage("an empty file"));
     }
-    if PNG_MAGIC.starts_with(source) || JPEG_MAGIC.starts_with(source) {
+    if SUPPORTED.iter().any(|(magic, _)| magic.starts_with(source)) || is_start_of_webp(source) {
         return Err(Error::truncated("the file ends within its first bytes"));
     }
     if let Some(name) = unsupported(source) {
@@ -52,13 +63,21 @@ pub(crate) fn sniff(source: &[u8]) -> Result<Format, Error> {
     }
 }
 
+fn is_webp(source: &[u8]) -> bool {
+    source.starts_with(b"RIFF") && source.get(8..12) == Some(b"WEBP")
+}
+
+/// Returns whether the file ends before its first bytes could tell a WebP from a sound or a film.
+fn is_start_of_webp(source: &[u8]) -> bool {
+    source.len() < 12
+        && b"RIFF".starts_with(&source[..source.len().min(4)])
+        && b"WEBP".starts_with(source.get(8..).unwrap_or_default())
+}
+
 fn unsupported(source: &[u8]) -> Option<&'static str> {
     let known = UNSUPPORTED.iter().find(|(magic, _)| source.starts_with(magic));
     if let Some((_, name)) = known {
         return Some(name);
-    }
-    if source.starts_with(b"RIFF") && source.get(8..12) == Some(b"WEBP") {
-        return Some("WebP");
     }
     if source.get(4..8) == Some(b"ftyp") {
         return Some(match source.get(8..12)? {

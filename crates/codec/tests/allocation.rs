@@ -61,7 +61,8 @@ fn claims_and_bombs_cost_no_memory() {
         ("packed text", png([0, 0, 0, 16], 0, &[(b"zTXt", &profile)], &zeros)),
         ("packed profile", png([0, 0, 0, 16], 0, &[(b"iCCP", &profile)], &zeros)),
     ];
-    for (case, source) in &cases {
+    let all = cases.into_iter().chain(webp_cases()).chain(raster_cases(&zeros));
+    for (case, source) in &all.collect::<Vec<_>>() {
         let peak = counter::peak(|| {
             drop(codec::compress(source, &codec::Options::default(), &codec::Limits::default()));
         });
@@ -128,6 +129,86 @@ fn dense() -> Vec<u8> {
     bytes.extend(vec![0; (BLOCKS * 127).div_ceil(8)]);
     bytes.extend([0xff, 0xd9]);
     bytes
+}
+
+fn webp_cases() -> Vec<(&'static str, Vec<u8>)> {
+    let riff = |chunks: &[(&[u8; 4], &[u8])]| {
+        let mut bytes = b"RIFF\0\0\0\0WEBP".to_vec();
+        for (name, content) in chunks {
+            bytes.extend(*name);
+            bytes.extend((content.len() as u32).to_le_bytes());
+            bytes.extend(*content);
+            bytes.extend(vec![0; content.len() % 2]);
+        }
+        let length = bytes.len() as u32 - 8;
+        bytes[4..8].copy_from_slice(&length.to_le_bytes());
+        bytes
+    };
+    let lossy = b"\x10\0\0\x9d\x01\x2a\xff\x3f\xff\x3f\0\0".as_slice();
+    let lossless = b"\x2f\xff\xff\xff\x1f".as_slice();
+    let canvas = b"\0\0\0\0\xff\xff\xff\xff\xff\xff".as_slice();
+    let small = b"\x10\0\0\x9d\x01\x2a\x10\0\x10\0\0\0".as_slice();
+    let head = [0, 0, 0, 0, 0, 0, 15, 0, 0, 15, 0, 0, 0, 0, 0, 0];
+    let frame = [&head, b"VP8 \x0c\0\0\0".as_slice(), small].concat();
+    let mut animation: Vec<(&[u8; 4], &[u8])> = vec![(b"VP8X", b"\x02\0\0\0\x0f\0\0\x0f\0\0"), (b"ANIM", &[0; 6])];
+    animation.extend(vec![(b"ANMF", frame.as_slice()); 50_000]);
+    vec![
+        ("WebP, lossy, of 16,383 x 16,383", riff(&[(b"VP8 ", lossy)])),
+        ("WebP, lossless, of 16,384 x 16,384", riff(&[(b"VP8L", lossless)])),
+        ("WebP canvas of 16,777,216 x 16,777,216", riff(&[(b"VP8X", canvas), (b"VP8 ", small)])),
+        ("WebP of 50,000 frames", riff(&animation)),
+    ]
+}
+
+fn raster_cases(zeros: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let frame = b"\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0".as_slice();
+    let gif =
+        |canvas: &[u8; 4], frames: &[u8]| [b"GIF89a", canvas.as_slice(), &[0x80, 0, 0], &[0; 6], frames, b";"].concat();
+    let mut wide = frame.to_vec();
+    wide[5..9].fill(0xff);
+    let tiff = |fields: &[(u16, u16, u32, u32)]| {
+        let mut bytes = b"MM\0*\0\0\0\x08".to_vec();
+        bytes.extend((fields.len() as u16).to_be_bytes());
+        for &(tag, kind, count, value) in fields {
+            bytes.extend([tag, kind].map(u16::to_be_bytes).concat());
+            bytes.extend([count, value].map(u32::to_be_bytes).concat());
+        }
+        [bytes.as_slice(), &[0; 4], zeros].concat()
+    };
+    // Grey, packed by zlib, in one strip behind the directory.
+    let page = |side: u32, more: (u16, u16, u32, u32)| {
+        let (short, long) = (3, 4);
+        let strip = 8 + 2 + 12 * 10 + 4;
+        let fields = [
+            (256, long, 1, side),
+            (257, long, 1, side),
+            (258, short, 1, 8 << 16),
+            (259, short, 1, 8 << 16),
+            (262, short, 1, 1 << 16),
+            (273, long, 1, strip),
+            (277, short, 1, 1 << 16),
+            (278, long, 1, side),
+            (279, long, 1, zeros.len() as u32),
+            more,
+        ];
+        tiff(&fields)
+    };
+    let orientation = (274, 3, 1, 1 << 16);
+    let mut bmp = b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\0\x40\0\0\0\x40\0\0\x01\0\x18\0".to_vec();
+    bmp.extend([0; 100]);
+    vec![
+        ("GIF of 65,535 x 65,535", gif(&[0xff; 4], frame)),
+        ("GIF frame of 65,535 x 65,535", gif(&[1, 0, 1, 0], &wide)),
+        ("GIF of 50,000 frames", gif(&[1, 0, 1, 0], &frame.repeat(50_000))),
+        ("TIFF of 65,536 x 65,536", page(65_536, orientation)),
+        ("TIFF with pixels beyond the last row", page(16, orientation)),
+        ("TIFF with a profile of 4 GB", page(16, (34_675, 7, u32::MAX, 8))),
+        (
+            "TIFF with 4 billion strips",
+            tiff(&[(256, 4, 1, 16), (257, 4, 1, 16), (273, 4, u32::MAX, 8), (279, 4, u32::MAX, 8)]),
+        ),
+        ("BMP of 16,384 x 16,384", bmp),
+    ]
 }
 
 /// Writes a square PNG of 8 bits a sample around packed pixels.

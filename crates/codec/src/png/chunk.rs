@@ -3,24 +3,22 @@
 //! Walking them tells a file that was cut off from a whole one, finds what says how colours are
 //! meant, and yields the size before anything is decompressed.
 
-use crate::{Error, Limits, orientation::Orientation, sniff::PNG_MAGIC};
+use crate::{Error, Limits, orientation::Orientation, picture::Color, resize::Size, sniff::PNG_MAGIC};
 
 /// Chunks that say how colours are meant; they are kept as they are.
 const COLOR_CHUNKS: [[u8; 4]; 7] = [*b"cICP", *b"iCCP", *b"sRGB", *b"gAMA", *b"cHRM", *b"mDCV", *b"cLLI"];
 
-/// Longest colour chunk that is kept. Real profiles have a few kilobytes, rarely some hundred.
-const MAX_COLOR_CHUNK: u64 = 1 << 20;
-
 /// What a PNG says of itself outside of its pixels.
 #[derive(Debug)]
 pub(super) struct Structure<'a> {
+    /// Width and height as stored.
+    pub(super) size: Size,
     pub(super) animated: bool,
     pub(super) orientation: Orientation,
     /// Name and content of the chunks that say how colours are meant.
-    pub(super) color: Vec<([u8; 4], &'a [u8])>,
+    color: Vec<([u8; 4], &'a [u8])>,
     /// Whether samples have 16 bits.
     pub(super) deep: bool,
-    grey: bool,
 }
 
 impl<'a> Structure<'a> {
@@ -28,7 +26,7 @@ impl<'a> Structure<'a> {
     pub(super) fn read(source: &'a [u8], limits: &Limits) -> Result<Self, Error> {
         let mut chunks = Chunks { rest: source.get(PNG_MAGIC.len()..).unwrap_or_default() };
         let (name, header) = chunks.next()?;
-        let Some(&[w3, w2, w1, w0, h3, h2, h1, h0, depth, color_type, ..]) =
+        let Some(&[w3, w2, w1, w0, h3, h2, h1, h0, depth, ..]) =
             header.first_chunk::<13>().filter(|_| name == *b"IHDR")
         else {
             return Err(Error::corrupt("the PNG header is broken"));
@@ -36,11 +34,11 @@ impl<'a> Structure<'a> {
         let (width, height) = (u32::from_be_bytes([w3, w2, w1, w0]), u32::from_be_bytes([h3, h2, h1, h0]));
         limits.check_dimensions(width, height)?;
         let mut structure = Self {
+            size: Size { width, height },
             animated: false,
             orientation: Orientation::NORMAL,
             color: Vec::new(),
             deep: depth == 16,
-            grey: matches!(color_type, 0 | 4),
         };
         let mut has_pixels = false;
         loop {
@@ -58,28 +56,19 @@ impl<'a> Structure<'a> {
     }
 
     fn keep(&mut self, name: [u8; 4], content: &'a [u8]) -> Result<(), Error> {
-        if content.len() as u64 > MAX_COLOR_CHUNK {
-            return Err(Error::ImageTooLarge {
-                what: "bytes of colour profile",
-                actual: content.len() as u64,
-                limit: MAX_COLOR_CHUNK,
-            });
-        }
+        Limits::check_profile(content.len())?;
         if self.color.iter().all(|(kept, _)| *kept != name) {
             self.color.push((name, content));
         }
         Ok(())
     }
 
-    /// Returns whether the samples are coded for high dynamic range, where 8 bits are too few.
-    pub(super) fn is_hdr(&self) -> bool {
-        self.color.iter().any(|(name, _)| name == b"cICP")
-    }
-
-    /// Returns whether a palette may replace the samples: its colours are RGB, which a profile for
-    /// grey cannot be applied to.
-    pub(super) fn allows_palette(&self) -> bool {
-        !(self.grey && self.color.iter().any(|(name, _)| name == b"iCCP"))
+    /// Returns what says how colours are meant.
+    pub(super) fn color(&self) -> Color {
+        if self.color.is_empty() {
+            return Color::Srgb;
+        }
+        Color::Chunks(self.color.iter().map(|(name, content)| (*name, content.to_vec())).collect())
     }
 }
 

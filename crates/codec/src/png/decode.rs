@@ -4,32 +4,17 @@ use std::io::{Cursor, ErrorKind};
 
 use png::{BitDepth, ColorType, Decoder, DecodingError, Transformations};
 
-use crate::{Error, Limits, orientation::Orientation};
+use crate::{
+    Error, Limits,
+    picture::{Color, Picture},
+};
 
-/// A decoded picture: grey, grey with alpha, RGB or RGBA, by its number of channels.
-#[derive(Debug)]
-pub(super) struct Picture {
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) channels: usize,
-    /// Whether samples have 16 bits, the high byte first, and not 8.
-    pub(super) wide: bool,
-    pub(super) samples: Vec<u8>,
-}
-
-impl Picture {
-    /// Returns the picture as displayed.
-    pub(super) fn turned(self, orientation: Orientation) -> Self {
-        let (width, height) = orientation.displayed(self.width, self.height);
-        let size = self.channels * if self.wide { 2 } else { 1 };
-        let samples = orientation.apply(self.samples, self.width, self.height, size);
-        Self { width, height, samples, ..self }
-    }
-}
+/// Longest colour profile that is unpacked, in bytes.
+const MAX_PROFILE: usize = 4 << 20;
 
 /// Decodes the default image; palettes and small depths are expanded. `narrow` reduces samples of
 /// 16 bits to 8.
-pub(super) fn decode(source: &[u8], narrow: bool, limits: &Limits) -> Result<Picture, Error> {
+pub(super) fn decode(source: &[u8], narrow: bool, color: Color, limits: &Limits) -> Result<Picture, Error> {
     let bytes = usize::try_from(limits.max_alloc).unwrap_or(usize::MAX);
     let mut decoder = Decoder::new_with_limits(Cursor::new(source), png::Limits { bytes });
     // Both are compressed and never looked at: nothing to gain, and a bomb less.
@@ -50,7 +35,15 @@ pub(super) fn decode(source: &[u8], narrow: bool, limits: &Limits) -> Result<Pic
         ColorType::Indexed => return Err(Error::corrupt("the palette cannot be expanded")),
     };
     let wide = info.bit_depth == BitDepth::Sixteen;
-    Ok(Picture { width: info.width, height: info.height, channels, wide, samples })
+    Ok(Picture { width: info.width, height: info.height, channels, wide, samples, color })
+}
+
+/// Unpacks the colour profile; one that is broken or unfolds to too much counts as absent.
+pub(super) fn profile(source: &[u8]) -> Option<Vec<u8>> {
+    let mut decoder = Decoder::new_with_limits(Cursor::new(source), png::Limits { bytes: MAX_PROFILE });
+    decoder.set_ignore_text_chunk(true);
+    let reader = decoder.read_info().ok()?;
+    reader.info().icc_profile.as_deref().map(<[u8]>::to_vec)
 }
 
 fn classify(error: &DecodingError, limits: &Limits) -> Error {

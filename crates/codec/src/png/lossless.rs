@@ -5,8 +5,10 @@
 
 use oxipng::{BitDepth, ColorType, Deflater, FilterStrategy, RawImage, indexset};
 
-use super::{chunk::Structure, decode::Picture};
-use crate::{Error, Limits};
+use crate::{
+    Error, Limits,
+    picture::{Color, Picture},
+};
 
 /// Where a quick try is this much larger than what has to be beaten, the thorough one is left out;
 /// between the two lie rarely more than 15 per cent.
@@ -14,17 +16,11 @@ const HOPELESS: f64 = 1.25;
 
 /// Encodes without loss, unless it can be foreseen that more than `bound` bytes come out or that
 /// it takes too much memory.
-pub(super) fn encode(
-    picture: Picture,
-    structure: &Structure<'_>,
-    limits: &Limits,
-    bound: usize,
-) -> Result<Option<Vec<u8>>, Error> {
-    // The optimizer holds up to four copies: the pixels, a reduction, the filtered rows, the best.
-    let size = picture.samples.len();
-    if size as u64 * 2 > limits.max_alloc {
+pub(super) fn encode(picture: Picture, limits: &Limits, bound: usize) -> Result<Option<Vec<u8>>, Error> {
+    if !fits(&picture, limits) {
         return Ok(None);
     }
+    let size = picture.samples.len();
     let color = match picture.channels {
         1 => ColorType::Grayscale { transparent_shade: None },
         2 => ColorType::GrayscaleAlpha,
@@ -33,7 +29,7 @@ pub(super) fn encode(
     };
     let depth = if picture.wide { BitDepth::Sixteen } else { BitDepth::Eight };
     let image = RawImage::new(picture.width, picture.height, color, depth, picture.samples);
-    let image = with_color(image.map_err(|error| failed(&error))?, structure);
+    let image = with_color(image.map_err(|error| failed(&error))?, &picture.color);
     if size > 1 << 20 {
         let quick = write(&image, &quick_options())?;
         if quick.len() as f64 > bound as f64 * HOPELESS {
@@ -43,23 +39,62 @@ pub(super) fn encode(
     write(&image, &thorough_options(size)).map(Some)
 }
 
+/// Returns whether there is memory to optimize the picture.
+pub(super) fn fits(picture: &Picture, limits: &Limits) -> bool {
+    // The optimizer holds up to four copies: the pixels, a reduction, the filtered rows, the best.
+    picture.samples.len() as u64 * 2 <= limits.max_alloc
+}
+
+/// Encodes row by row, without trying what would be smallest.
+pub(super) fn encode_plainly(picture: &Picture) -> Result<Vec<u8>, Error> {
+    let failed = |error: png::EncodingError| Error::EncodeFailed(error.to_string());
+    let mut info = png::Info::with_size(picture.width, picture.height);
+    info.bit_depth = if picture.wide { png::BitDepth::Sixteen } else { png::BitDepth::Eight };
+    info.color_type = match picture.channels {
+        1 => png::ColorType::Grayscale,
+        2 => png::ColorType::GrayscaleAlpha,
+        3 => png::ColorType::Rgb,
+        _ => png::ColorType::Rgba,
+    };
+    if let Color::Profile(profile) = &picture.color {
+        info.icc_profile = Some(profile.as_slice().into());
+    }
+    let mut bytes = Vec::new();
+    let encoder = png::Encoder::with_info(&mut bytes, info).map_err(failed)?;
+    let mut writer = encoder.write_header().map_err(failed)?;
+    if let Color::Chunks(chunks) = &picture.color {
+        for (name, content) in chunks {
+            writer.write_chunk(png::chunk::ChunkType(*name), content).map_err(failed)?;
+        }
+    }
+    writer.write_image_data(&picture.samples).map_err(failed)?;
+    writer.finish().map_err(failed)?;
+    Ok(bytes)
+}
+
 /// Encodes rows of palette indices, one byte each.
 pub(super) fn encode_indexed(
     (width, height): (u32, u32),
     palette: &[[u8; 4]],
     indices: Vec<u8>,
-    structure: &Structure<'_>,
+    color: &Color,
 ) -> Result<Vec<u8>, Error> {
     let palette = palette.iter().map(|&[r, g, b, a]| oxipng::RGBA8::new(r, g, b, a)).collect();
     let size = indices.len();
-    let color = ColorType::Indexed { palette };
-    let image = RawImage::new(width, height, color, BitDepth::Eight, indices).map_err(|error| failed(&error))?;
-    write(&with_color(image, structure), &thorough_options(size))
+    let indexed = ColorType::Indexed { palette };
+    let image = RawImage::new(width, height, indexed, BitDepth::Eight, indices).map_err(|error| failed(&error))?;
+    write(&with_color(image, color), &thorough_options(size))
 }
 
-fn with_color(mut image: RawImage, structure: &Structure<'_>) -> RawImage {
-    for (name, content) in &structure.color {
-        image.add_png_chunk(*name, content.to_vec());
+fn with_color(mut image: RawImage, color: &Color) -> RawImage {
+    match color {
+        Color::Srgb => {}
+        Color::Profile(profile) => image.add_icc_profile(profile),
+        Color::Chunks(chunks) => {
+            for (name, content) in chunks {
+                image.add_png_chunk(*name, content.clone());
+            }
+        }
     }
     image
 }

@@ -1,12 +1,10 @@
 //! Whether a palette is good enough for the wanted quality, and the picture with it.
 
 use super::{
-    chunk::Structure,
-    decode::Picture,
     lossless,
     quantize::{self, Quantized},
 };
-use crate::Error;
+use crate::{Error, picture::Picture};
 
 /// Returns how many colours a quality stands for: 256 from 50 upwards, fewer below.
 fn colors(quality: u8) -> usize {
@@ -21,7 +19,11 @@ fn fidelity(quality: u8) -> f64 {
 
 /// Encodes with a palette; `None` if the picture has so few colours that it needs none, or so many
 /// that a palette would not be of the wanted quality.
-pub(super) fn encode(picture: &Picture, quality: u8, structure: &Structure<'_>) -> Result<Option<Vec<u8>>, Error> {
+pub(super) fn encode(picture: &Picture, quality: u8) -> Result<Option<Vec<u8>>, Error> {
+    // The colours of a palette are RGB, which a profile for grey cannot be applied to.
+    if picture.channels < 3 && picture.color.has_profile() {
+        return Ok(None);
+    }
     let Some(Quantized { palette, indices, psnr }) = quantize::quantize(picture, colors(quality)) else {
         return Ok(None);
     };
@@ -29,5 +31,5 @@ pub(super) fn encode(picture: &Picture, quality: u8, structure: &Structure<'_>) 
         return Ok(None);
     }
     let size = (picture.width, picture.height);
-    lossless::encode_indexed(size, &palette, indices, structure).map(Some)
+    lossless::encode_indexed(size, &palette, indices, &picture.color).map(Some)
 }

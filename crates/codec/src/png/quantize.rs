@@ -9,7 +9,7 @@ mod dither;
 
 use std::collections::HashSet;
 
-use super::decode::Picture;
+use crate::picture::Picture;
 
 /// A colour with alpha, 8 bits each.
 pub(super) type Rgba = [u8; 4];

@@ -10,7 +10,7 @@ const HALF: Quality = Quality::Relative(50);
 fn content_decides_what_a_file_is() {
     let page = photograph("page.jpg");
     let drawing_in_page = b"<!DOCTYPE html>\n<html><body><svg viewBox='0 0 9 9'></svg></body></html>";
-    let cases: [(&[u8], &str, &str); 30] = [
+    let cases: [(&[u8], &str, &str); 32] = [
         (b"", "NotAnImage", "an empty file"),
         (&page, "NotAnImage", "HTML"),
         (drawing_in_page, "NotAnImage", "HTML"),
@@ -24,14 +24,16 @@ fn content_decides_what_a_file_is() {
         (&[0; 100], "NotAnImage", "unknown"),
         (&[0xff, 0xd8], "ImageTruncated", "first bytes"),
         (b"\x89PNG\r\n", "ImageTruncated", "first bytes"),
-        (b"GIF89a\x01\0\x01\0", "UnsupportedFormat", "GIF"),
-        (b"GIF87a\x01\0\x01\0", "UnsupportedFormat", "GIF"),
-        (b"RIFF\x24\0\0\0WEBPVP8 ", "UnsupportedFormat", "WebP"),
+        (b"GIF89a\x01\0\x01\0", "ImageTruncated", "GIF"),
+        (b"GIF87a\x01\0\x01\0", "ImageTruncated", "GIF"),
+        (b"RIFF\x24\0\0\0WEBPVP8 ", "ImageTruncated", "WebP"),
+        (b"RIFF\x24\0\0\0WEB", "ImageTruncated", "first bytes"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "NotAnImage", "unknown"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "UnsupportedFormat", "SVG"),
         (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- a logo -->\n<SVG/>", "UnsupportedFormat", "SVG"),
-        (b"BM\x46\0\0\0\0\0\0\0", "UnsupportedFormat", "BMP"),
-        (b"II*\0\x08\0\0\0", "UnsupportedFormat", "TIFF"),
-        (b"MM\0*\0\0\0\x08", "UnsupportedFormat", "TIFF"),
+        (b"BM\x46\0\0\0\0\0\0\0", "ImageTruncated", "BMP"),
+        (b"II*\0\x08\0\0\0", "ImageTruncated", "TIFF"),
+        (b"MM\0*\0\0\0\x08", "ImageTruncated", "TIFF"),
         (b"\0\0\0\x20ftypavif\0\0\0\0", "UnsupportedFormat", "AVIF"),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "UnsupportedFormat", "HEIC"),
         (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif", "UnsupportedFormat", "AVIF"),

@@ -1,12 +1,17 @@
 //! Files made or damaged to do harm: they cost an error, never a panic and never much time.
 
-use codec::{Limits, Options, Quality};
+use codec::{
+    Limits, Options, Quality,
+    TargetFormat::{Jpeg, Keep, Png, WebP},
+};
 use fastrand::Rng;
 
+use crate::raster_source::{bmp, gif, pages, tiff};
 use crate::sample::{
     Picture, PngHeader, chunks, compress, decode_jpeg, exif, jpeg, jpeg_of, photograph, png, png_of, profile, rows,
     scene, write_chunks,
 };
+use crate::webp_source::{animated_webp, container, lossless_webp, lossy_webp};
 
 /// Small files of every kind, so that thousands of damaged copies take seconds.
 fn samples() -> Vec<(&'static str, Vec<u8>)> {
@@ -39,6 +44,23 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("palette", png_of(&indexed, &rows(&pixels[..640], 32))),
         ("deep", png_of(&deep, &rows(&pixels, 192))),
         ("interlaced", png_of(&PngHeader { interlaced: true, ..deep }, &vec![0; 6000])),
+        ("lossy WebP", lossy_webp(&color, 80)),
+        ("lossy WebP with alpha", container(&lossy_webp(&soft, 70), 0x38, &profile(*b"RGB ", 300), &exif(8))),
+        ("lossless WebP", lossless_webp(&soft)),
+        ("GIF", gif(std::slice::from_ref(&soft), None)),
+        (
+            "animated GIF",
+            gif(
+                &[soft.clone(), soft.rgba(), color.grey().rgba()]
+                    .map(|it| Picture::new(40, 30, |x, y| it.pixel(x, y).to_vec())),
+                None,
+            ),
+        ),
+        ("TIFF", tiff(&soft, 16, &[(338, 3, 1, 2 << 16)])),
+        ("pages", pages(&[(&color, 8, &[]), (&soft, 8, &[(338, 3, 1, 1 << 16)])])),
+        ("BMP", bmp(&color)),
+        ("BMP with alpha", bmp(&soft)),
+        ("animated WebP", animated_webp(&[soft.clone(), soft.rgba(), soft.clone()])),
     ]
 }
 
@@ -69,12 +91,17 @@ fn damaged_files_never_panic() {
         if random.bool() {
             mend_checksums(&mut damaged);
         }
-        let options = Options { quality: Quality::Relative([50, 100][round % 2]), ..Options::default() };
+        // One of four rounds changes the format, one of four the size.
+        let format = [Keep, Keep, Keep, [Jpeg, Png, WebP][random.usize(..3)]][random.usize(..4)];
+        let max_width = [None, None, None, Some(20)][random.usize(..4)];
+        let quality = Quality::Relative([50, 100][round % 2]);
+        let options = Options { quality, format, max_width, ..Options::default() };
         match codec::compress(&damaged, &options, &Limits::default()) {
             Ok(compressed) => {
                 sound += 1;
                 if let Some(bytes) = compressed.bytes {
-                    assert!(bytes.len() < damaged.len(), "{name}, round {round}");
+                    let same = format == Keep && max_width.is_none();
+                    assert!(!same || bytes.len() < damaged.len(), "{name}, round {round}");
                     let again = codec::compress(&bytes, &options, &Limits::default());
                     assert!(again.is_ok(), "{name}, round {round}: {again:?}");
                 }

@@ -119,7 +119,7 @@ fn as_viewers_show(bytes: &[u8]) -> Picture {
 }
 
 /// Returns the picture as the EXIF standard says it is shown: where each stored pixel goes.
-fn shown(stored: &Picture, orientation: u8) -> Picture {
+pub(crate) fn shown(stored: &Picture, orientation: u8) -> Picture {
     let (right, bottom) = (stored.width - 1, stored.height - 1);
     let (width, height) = if orientation >= 5 { (stored.height, stored.width) } else { (stored.width, stored.height) };
     let mut samples = vec![0; stored.samples.len()];

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, sync::LazyLock};
 
-use codec::{Compressed, Limits, Options, Quality};
+use codec::{Compressed, Limits, Options, Quality, TargetFormat};
 use jpeg_decoder::PixelFormat;
 use jpeg_encoder::{ColorType, Encoder};
 
@@ -35,6 +35,25 @@ impl Picture {
         Self::new(self.width, self.height, |x, y| vec![self.pixel(x, y)[1]])
     }
 
+    /// Repeats grey and adds full opacity, as far as they are missing.
+    pub(crate) fn rgba(&self) -> Self {
+        Self::new(self.width, self.height, |x, y| match *self.pixel(x, y) {
+            [grey] => vec![grey, grey, grey, 255],
+            [grey, alpha] => vec![grey, grey, grey, alpha],
+            [red, green, blue] => vec![red, green, blue, 255],
+            ref pixel => pixel.to_vec(),
+        })
+    }
+
+    /// Returns the colours of RGBA as far as they are visible, with their alpha.
+    pub(crate) fn visible(&self) -> Self {
+        Self::new(self.width, self.height, |x, y| {
+            let pixel = self.pixel(x, y);
+            let shown = pixel[..3].iter().map(|value| (u16::from(*value) * u16::from(pixel[3]) / 255) as u8);
+            shown.chain([pixel[3]]).collect()
+        })
+    }
+
     /// Peak signal-to-noise ratio to `other`, in decibels.
     pub(crate) fn psnr(&self, other: &Self) -> f64 {
         assert_eq!((self.width, self.height, self.channels), (other.width, other.height, other.channels));
@@ -50,6 +69,14 @@ pub(crate) fn compress(source: &[u8], quality: Quality) -> Result<Compressed, co
         assert!(bytes.len() < source.len(), "{} bytes became {}", source.len(), bytes.len());
     }
     Ok(compressed)
+}
+
+/// Converts at an absolute quality, which must yield a result.
+pub(crate) fn convert(source: &[u8], format: TargetFormat, quality: u8) -> (Compressed, Vec<u8>) {
+    let options = Options { quality: Quality::Absolute(quality), format, ..Options::default() };
+    let mut compressed = codec::compress(source, &options, &Limits::default()).expect("the source is sound");
+    let bytes = compressed.bytes.take().expect("the format was asked for");
+    (compressed, bytes)
 }
 
 /// Compresses what must become smaller.

@@ -1,7 +1,7 @@
 //! The palette: boxes of colours, cut where they vary most, then refined by k-means.
 
 use super::{Rgba, color, distance, pixels, point};
-use crate::png::decode::Picture;
+use crate::picture::Picture;
 
 /// Rounds of k-means; the first brings most.
 const ROUNDS: usize = 2;

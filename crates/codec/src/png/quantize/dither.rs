@@ -4,7 +4,7 @@
 //! nothing the eye sees and saves bytes.
 
 use super::{Rgba, distance, pixels, point};
-use crate::png::decode::Picture;
+use crate::picture::Picture;
 
 /// Share of the error that is passed on, in 16ths.
 const STRENGTH: i32 = 13;
