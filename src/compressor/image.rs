@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::{StageError, Worker};
-use crate::api::image_batch::{Compression, Effort};
+use crate::api::image_batch::{Compression, Effort, OutputFormat};
 use crate::egress::FetchError;
 use crate::manifest::outcome::{FailureReason, ImageOutcome, Outcome};
 
@@ -87,7 +87,21 @@ pub(crate) fn codec_options(compression: &Compression) -> codec::Options {
         Effort::Fast => codec::Effort::Fast,
     };
     let min_quality = compression.min_quality.clamp(1, 100) as u8;
-    codec::Options { quality, min_quality, effort, ..codec::Options::default() }
+    let format = match compression.format {
+        OutputFormat::Keep => codec::TargetFormat::Keep,
+        OutputFormat::Jpeg => codec::TargetFormat::Jpeg,
+        OutputFormat::Png => codec::TargetFormat::Png,
+        OutputFormat::WebP => codec::TargetFormat::WebP,
+    };
+    let side = |limit: Option<i32>| limit.map(i32::unsigned_abs);
+    codec::Options {
+        quality,
+        min_quality,
+        effort,
+        format,
+        max_width: side(compression.max_width),
+        max_height: side(compression.max_height),
+    }
 }
 
 fn failed_fetch(url: &str, error: &FetchError) -> ImageOutcome {

@@ -4,11 +4,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use codec::TargetFormat;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::image::codec_options;
-use crate::api::image_batch::{Compression, Effort};
+use crate::api::image_batch::{Compression, Effort, OutputFormat};
 
 /// What to compress, where to, and how much.
 #[derive(Args, Debug)]
@@ -31,13 +30,13 @@ pub struct CompressFileArgs {
     effort: Effort,
     /// Format of the results: keep, jpeg, png or webp. GIF, TIFF and BMP are kept as PNG.
     #[arg(long, default_value = "keep", value_parser = parse_format)]
-    format: TargetFormat,
+    format: OutputFormat,
     /// Pictures wider than this many pixels are scaled down.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    max_width: Option<u32>,
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
+    max_width: Option<i32>,
     /// Pictures higher than this many pixels are scaled down.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    max_height: Option<u32>,
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
+    max_height: Option<i32>,
 }
 
 /// Compresses the files and prints a line for each; fails when any of them failed.
@@ -46,11 +45,11 @@ pub(crate) fn compress_files(args: &CompressFileArgs) -> std::io::Result<()> {
     let options = codec_options(&Compression {
         quality: args.quality.clone(),
         min_quality: args.min_quality,
+        format: args.format,
+        max_width: args.max_width,
+        max_height: args.max_height,
         effort: args.effort,
-        ..Compression::default()
     });
-    let options =
-        codec::Options { format: args.format, max_width: args.max_width, max_height: args.max_height, ..options };
     let mut table = std::io::stdout().lock();
     let mut failed = 0;
     for input in &args.inputs {
@@ -85,12 +84,12 @@ fn compress_file(input: &Path, output: &Path, options: codec::Options) -> std::i
     Ok(format!("{what}, {before} -> {after} bytes ({} %), quality {from} -> {to}", after * 100 / before.max(1)))
 }
 
-fn parse_format(text: &str) -> Result<TargetFormat, String> {
+fn parse_format(text: &str) -> Result<OutputFormat, String> {
     match text {
-        "keep" => Ok(TargetFormat::Keep),
-        "jpeg" => Ok(TargetFormat::Jpeg),
-        "png" => Ok(TargetFormat::Png),
-        "webp" => Ok(TargetFormat::WebP),
+        "keep" => Ok(OutputFormat::Keep),
+        "jpeg" => Ok(OutputFormat::Jpeg),
+        "png" => Ok(OutputFormat::Png),
+        "webp" => Ok(OutputFormat::WebP),
         _ => Err("give keep, jpeg, png or webp".to_owned()),
     }
 }
