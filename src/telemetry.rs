@@ -8,10 +8,10 @@ use tracing_subscriber::EnvFilter;
 #[derive(clap::Args, Debug, Clone)]
 pub struct LogArgs {
     /// Log filter, for example info or imagebatch=debug,info.
-    #[arg(long = "log", env = "IMAGEBATCH_LOG", default_value = "info", global = true)]
+    #[arg(id = "log", long = "log", env = "IMAGEBATCH_LOG", default_value = "info", global = true)]
     pub filter: String,
     /// Log format: json for machines, text for people.
-    #[arg(long = "log-format", env = "IMAGEBATCH_LOG_FORMAT", default_value = "json", value_parser = ["json", "text"], global = true)]
+    #[arg(id = "log_format", long = "log-format", env = "IMAGEBATCH_LOG_FORMAT", default_value = "json", value_parser = ["json", "text"], global = true)]
     pub format: String,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use imagebatch::api::image_batch::{Compression, Product, Report, Source, Upload, Validation};
+use imagebatch::api::image_batch::{Compression, OutputFormat, Product, Report, Source, Upload, Validation};
 use imagebatch::api::stage::{PERMANENT_EXIT_CODE, STAGE_INPUT_ENV, StageInput, UnprocessedCause};
 use imagebatch::manifest::outcome::{FailureReason, RowOutcome};
 use imagebatch::records::result::{IngestResult, ReportResult};
@@ -248,6 +248,34 @@ async fn uploads_that_are_not_what_they_were_are_refused() {
         assert_eq!(ingest.problems.first().map(|it| it.code.to_string()).as_deref(), expected, "{key}");
         assert_eq!((ingest.accepted, report.is_some()), (expected.is_none(), expected.is_none()), "{key}");
     }
+}
+
+#[tokio::test]
+async fn images_get_the_format_and_the_size_that_are_asked_for() {
+    let harness = Harness::start().await;
+    let mut batch = Batch::of_products(&harness, &[&["wall-clock.jpg", "fig-bowl-cutout.png"]]);
+    batch.input.compression = Compression {
+        format: OutputFormat::WebP,
+        max_width: Some(300),
+        max_height: Some(200),
+        ..Compression::default()
+    };
+    batch.input.report.sizes = true;
+    batch.succeed(&["run"]).await;
+    let outcomes = batch.outcomes(0).await;
+    for image in &outcomes[&1].images {
+        let (width, height) = (image.width.expect("a width"), image.height.expect("a height"));
+        assert_eq!(image.format.as_deref(), Some("WebP"), "{image:?}");
+        assert!(width <= 300 && height <= 200 && (width == 300 || height == 200), "{image:?}");
+        assert!(image.output_url.as_ref().is_some_and(|url| url.ends_with(".webp")), "{image:?}");
+    }
+    let output = batch.object("batch/output.csv").await;
+    let sizes = outcomes[&1].images.iter().map(|it| it.bytes_out.to_string()).collect::<Vec<_>>().join(",");
+    assert!(
+        output.lines().next().is_some_and(|header| header.ends_with("Output Image Bytes,Image Savings")),
+        "{output}"
+    );
+    assert!(output.contains(&sizes), "{output}");
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ async fn defaults_are_filled_in_and_the_source_is_immutable() {
     let object: DynamicObject = serde_json::from_value(object).expect("an object");
     let created = api.create(&PostParams::default(), &object).await.expect("the ImageBatch is accepted");
     let spec = &created.data["spec"];
-    assert_eq!(spec["compression"], json!({ "quality": "50%", "minQuality": 30, "effort": "Small" }));
+    assert_eq!(spec["compression"], json!({ "quality": "50%", "minQuality": 30, "format": "Keep", "effort": "Small" }));
     assert_eq!(
         (&spec["parallelism"], &spec["activeDeadlineSeconds"], &spec["deletionPolicy"]),
         (&json!(2), &json!(86_400), &json!("Retain"))

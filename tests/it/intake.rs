@@ -74,12 +74,12 @@ async fn options_are_the_same_in_query_form_and_json() {
     let (status, body) = answer(post(&url, "?dryRun=true").body(CSV)).await;
     assert_eq!((status, &body["options"]["qualityMeaning"]), (200, &json!("50% of each image's own quality")));
     for (query, named) in
-        [("?format=WebP", "format"), ("?onInvalidRow=ignore", "onInvalidRow"), ("?displayName=", "displayName")]
+        [("?format=heic", "format"), ("?onInvalidRow=ignore", "onInvalidRow"), ("?displayName=", "displayName")]
     {
         let (status, body) = answer(post(&url, query).body(CSV)).await;
         assert_eq!((status, &body["errors"][0]["parameter"]), (400, &json!(named)), "{body}");
     }
-    document["maxWidth"] = 100.into();
+    document["maxWidth"] = 0.into();
     let (status, body) = answer(Client::new().post(format!("{url}/v1/batches")).json(&document)).await;
     assert_eq!((status, &body["errors"][0]["parameter"]), (400, &json!("maxWidth")), "{body}");
 }

@@ -83,7 +83,7 @@ async fn a_csv_becomes_a_batch() {
         let fields = flat.as_object_mut().expect("an object");
         let names = ["quality", "minQuality", "format", "maxWidth", "maxHeight", "effort"];
         let compression = names.into_iter().filter_map(|name| Some((name.to_owned(), fields.remove(name)?)));
-        let compression = Value::from(serde_json::Map::from_iter(compression));
+        let compression = Value::from(compression.collect::<serde_json::Map<_, _>>());
         fields.remove("qualityMeaning");
         fields.insert("compression".to_owned(), compression);
         let sizes = fields.remove("reportSizes");
