@@ -58,6 +58,12 @@ bench-intake: ## Measure intake on a million rows: speed, and memory of gateway,
 	tests/cluster/services up
 	eval "$$(tests/cluster/services env)" && cargo bench --bench intake
 
+.PHONY: bench-pipeline
+bench-pipeline: ## Measure a compressor pod against scripts with sharp and with Pillow that do the same work.
+	cargo build --release --bin compressor
+	tests/cluster/services up
+	eval "$$(tests/cluster/services env)" && tests/bench/pipeline/bench
+
 .PHONY: fuzz
 fuzz: ## Fuzz CSV parsing, URL cells, CSV export and the codec for a minute each (nightly Rust, cargo-fuzz).
 	tests/run fuzz
