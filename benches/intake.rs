@@ -12,7 +12,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use imagebatch::api::image_batch::{Compression, Report, Source, Upload, Validation};
+use imagebatch::api::compression::Compression;
+use imagebatch::api::image_batch::Report;
+use imagebatch::api::source::{Source, Upload, Validation};
 use imagebatch::api::stage::{STAGE_INPUT_ENV, StageInput, UnprocessedCause};
 use imagebatch::manifest::shard::Sharder;
 use imagebatch::manifest::source::{Rules, read_csv};

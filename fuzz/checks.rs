@@ -3,7 +3,8 @@
 
 #![allow(dead_code, reason = "each target uses one of the checks")]
 
-use imagebatch::api::image_batch::{OnInvalidRow, Report, Validation};
+use imagebatch::api::image_batch::Report;
+use imagebatch::api::source::{OnInvalidRow, Validation};
 use imagebatch::manifest::outcome::{FailureReason, ImageOutcome, RowOutcome};
 use imagebatch::manifest::report::{ReportWriter, unescape_report};
 use imagebatch::manifest::row::{Columns, Row};

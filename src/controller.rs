@@ -38,8 +38,9 @@ use kube::runtime::watcher;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::image_batch::{ImageBatch, ImageBatchStatus};
+use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
+use crate::api::status::ImageBatchStatus;
 use crate::records::request::Origin;
 use crate::telemetry;
 use context::{Context, ControllerArgs, STATUS_INTERVAL};

@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::image_batch::{Compression, Report, Source, Validation};
+use super::compression::Compression;
+use super::image_batch::Report;
+use super::source::{Source, Validation};
 
 /// Environment variable of the pods that holds a [`StageInput`] as JSON.
 pub const STAGE_INPUT_ENV: &str = "IMAGEBATCH_STAGE_INPUT";

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::{StageError, Worker};
-use crate::api::image_batch::{Compression, Effort, OutputFormat};
+use crate::api::compression::{Compression, Effort, OutputFormat};
 use crate::egress::FetchError;
 use crate::manifest::outcome::{FailureReason, ImageOutcome, Outcome};
 

@@ -7,7 +7,7 @@ use clap::Args;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::image::codec_options;
-use crate::api::image_batch::{Compression, Effort, OutputFormat};
+use crate::api::compression::{Compression, Effort, OutputFormat};
 
 /// What to compress, where to, and how much.
 #[derive(Args, Debug)]

@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::{StageError, Worker};
-use crate::api::image_batch::{Product, Upload};
+use crate::api::source::{Product, Upload};
 use crate::egress::{FetchError, FetchLimits};
 use crate::manifest::problem::{Code, Problem};
 

@@ -12,9 +12,10 @@ use super::error::ReconcileError;
 use super::job::{WorkerArgs, job};
 use super::plan::Step;
 use crate::api::condition::{ACCEPTED, SUCCEEDED, Statement, set_condition};
-use crate::api::image_batch::{ImageBatch, ImageBatchStatus};
+use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::stage::Stage;
+use crate::api::status::ImageBatchStatus;
 
 /// Field manager of what may change in a Job that exists.
 const SCALER: &str = "imagebatch-controller-scale";

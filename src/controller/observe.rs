@@ -10,10 +10,12 @@ use kube::{Client, ResourceExt};
 
 use super::error::ReconcileError;
 use super::webhook;
-use crate::api::image_batch::{ConfigMapKey, ImageBatch, SecretKey};
+use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::progress::Counts;
+use crate::api::source::ConfigMapKey;
 use crate::api::stage::Stage;
+use crate::api::webhook::SecretKey;
 use crate::records::Records;
 use crate::records::result::{IngestResult, ReportResult, Results};
 

@@ -8,7 +8,8 @@
 use k8s_openapi::jiff::Timestamp;
 
 use super::observe::{ConfigMapState, JobEnd, JobState, Observed};
-use crate::api::image_batch::{ImageBatchSpec, MAX_INLINE_BYTES};
+use crate::api::image_batch::ImageBatchSpec;
+use crate::api::source::MAX_INLINE_BYTES;
 use crate::api::stage::{FUSED_MAX_BYTES, FUSED_MAX_IMAGES, Stage, UnprocessedCause};
 use crate::records::result::ReportResult;
 

@@ -7,9 +7,10 @@ use super::plan::{End, Phase, Plan};
 use crate::api::condition::{
     ACCEPTED, FINISHED, REPORT_READY, SUCCEEDED, Statement, WEBHOOK_DELIVERED, reason, set_condition,
 };
-use crate::api::image_batch::{Failure, ImageBatch, ImageBatchStatus, ReportLocation};
+use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::progress::Counts;
+use crate::api::status::{Failure, ImageBatchStatus, ReportLocation};
 use crate::manifest::problem::shorten;
 use crate::manifest::report::MAX_STATUS_FAILURES;
 use crate::storage::key::BatchKeys;

@@ -12,7 +12,9 @@ use serde_json::json;
 use standardwebhooks::Webhook as Signer;
 
 use crate::api::condition::SUCCEEDED;
-use crate::api::image_batch::{ImageBatch, ImageBatchStatus, SecretKey};
+use crate::api::image_batch::ImageBatch;
+use crate::api::status::ImageBatchStatus;
+use crate::api::webhook::SecretKey;
 use crate::records::delivery::{Attempt, Delivery, DeliveryState};
 
 /// Secret of a namespace whose batches name none of their own.

@@ -7,7 +7,8 @@ use super::error::{ApiError, Code};
 use super::options::parse_query;
 use super::state::AppState;
 use crate::api::condition::{SUCCEEDED, reason};
-use crate::api::image_batch::{ImageBatch, ImageBatchStatus};
+use crate::api::image_batch::ImageBatch;
+use crate::api::status::ImageBatchStatus;
 use crate::records::request::RequestRecord;
 
 /// How long an answer waits for MongoDB.

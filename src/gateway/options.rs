@@ -2,6 +2,8 @@
 //! as the CRD checks the fields they become: every wrong one is named, and nothing is accepted and
 //! ignored.
 
+pub(crate) mod value;
+
 use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 
@@ -10,13 +12,12 @@ use serde::Serialize;
 use url::form_urlencoded;
 
 use super::error::{ApiError, Code};
-use crate::api::image_batch::{
-    Compression, DeletionPolicy, Effort, ImageBatchSpec, OnDuplicate, OnInvalidRow, OutputFormat, Report, Source,
-    Upload, Validation, Webhook,
-};
-use crate::manifest::limits::Limits;
+use crate::api::compression::{Compression, Effort, OutputFormat};
+use crate::api::image_batch::{DeletionPolicy, ImageBatchSpec, Report};
+use crate::api::source::{OnDuplicate, OnInvalidRow, Source, Upload, Validation};
+use crate::api::webhook::Webhook;
 use crate::manifest::problem::{self, MAX_LISTED_WARNINGS, Problem, Problems};
-use crate::manifest::url_cell;
+use value::{QUALITY, parse_display_name, parse_exact, parse_integer, parse_quality, parse_webhook, parse_word};
 
 /// What an upload asks for besides its CSV.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -64,13 +65,10 @@ pub(crate) struct EffectiveOptions {
     webhook: Option<Webhook>,
 }
 
-const QUALITY: RangeInclusive<i32> = 1..=100;
 /// Pixels of a side, by the codec's limit.
 const SIDE: RangeInclusive<i32> = 1..=16_384;
 const PARALLELISM: RangeInclusive<i32> = 1..=1000;
 const DEADLINE: RangeInclusive<i64> = 60..=2_592_000;
-/// Longest display name, in characters.
-const MAX_DISPLAY_NAME: usize = 200;
 /// Absolute quality below which damage is seen; shops and marketplaces ask for more.
 const LOW_QUALITY: i32 = 50;
 
@@ -260,63 +258,6 @@ pub(crate) fn parse_query(
 pub(crate) struct ParameterProblem {
     parameter: String,
     message: String,
-}
-
-/// Returns what a word stands for, in whichever case it is written.
-pub(crate) fn parse_word<T: Copy>(value: &str, words: &[(&str, T)]) -> Result<T, String> {
-    let lower = value.to_ascii_lowercase();
-    parse_exact(&lower, words).map_err(|_| not_among(value, words))
-}
-
-fn parse_exact<T: Copy>(value: &str, words: &[(&str, T)]) -> Result<T, String> {
-    let found = words.iter().find(|(word, _)| *word == value);
-    found.map(|(_, meaning)| *meaning).ok_or_else(|| not_among(value, words))
-}
-
-fn not_among<T>(value: &str, words: &[(&str, T)]) -> String {
-    let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    format!("is {value:?}; it may be {}", words.join(" or "))
-}
-
-/// Parses the URL; the namespace's secret signs.
-fn parse_webhook(value: &str) -> Result<Webhook, String> {
-    match url_cell::normalize(value.trim(), Limits::default().max_url_length) {
-        Ok(url) => Ok(Webhook { url: url.into_owned(), secret_ref: None }),
-        Err(error) => Err(format!("is no URL of a webhook: {error}")),
-    }
-}
-
-fn parse_display_name(value: &str) -> Result<String, String> {
-    let name = value.trim();
-    if name.is_empty() || name.chars().count() > MAX_DISPLAY_NAME || name.chars().any(char::is_control) {
-        return Err(format!("may have 1 to {MAX_DISPLAY_NAME} characters, and no line breaks"));
-    }
-    Ok(name.to_owned())
-}
-
-fn parse_quality(value: &str) -> Result<IntOrString, String> {
-    let number = |digits: &str| plain_integer(digits).filter(|it| QUALITY.contains(it));
-    match value.strip_suffix('%') {
-        Some(digits) => number(digits).map(|_| IntOrString::String(value.to_owned())),
-        None => number(value).map(IntOrString::Int),
-    }
-    .ok_or_else(|| {
-        format!("is {value:?}; it may be 1% to 100% of the source's own quality, or an integer from 1 to 100")
-    })
-}
-
-fn parse_integer<T>(value: &str, range: &RangeInclusive<T>) -> Result<T, String>
-where
-    T: std::str::FromStr + PartialOrd + std::fmt::Display,
-{
-    let message = || format!("is {value:?}; it may be an integer from {} to {}", range.start(), range.end());
-    plain_integer(value).filter(|it| range.contains(it)).ok_or_else(message)
-}
-
-/// Parses digits alone: no sign, no leading zero, as the CRD's pattern has it.
-fn plain_integer<T: std::str::FromStr>(digits: &str) -> Option<T> {
-    let plain = digits.bytes().all(|it| it.is_ascii_digit()) && !digits.starts_with('0');
-    plain.then(|| digits.parse().ok()).flatten()
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use axum::response::Response;
 
 use super::batch::{self, Batch};
 use super::error::{ApiError, Code};
-use super::options::{parse_query, parse_word};
+use super::options::parse_query;
+use super::options::value::parse_word;
 use super::state::AppState;
 use super::{object, raw};
 use crate::api::condition::REPORT_READY;

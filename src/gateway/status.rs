@@ -12,7 +12,7 @@ use super::batch::{self, Batch};
 use super::error::ApiError;
 use super::state::{AppState, Settings};
 use crate::api::condition::REPORT_READY;
-use crate::api::image_batch::Failure;
+use crate::api::status::Failure;
 
 /// A batch as clients see it.
 #[derive(Serialize)]

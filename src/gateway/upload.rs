@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::body::{CsvStream, drain};
 use super::error::{ApiError, Code, chain};
-use crate::api::image_batch::Upload;
+use crate::api::source::Upload;
 use crate::manifest::source::{ReadSourceError, Rules, Summary, read_csv};
 use crate::storage::Storage;
 

@@ -12,7 +12,7 @@ use super::serial::SeenSerials;
 use super::source::{Rules, Summary};
 use super::text::windows_1252;
 use super::url_cell::{self, UrlError, UrlReader};
-use crate::api::image_batch::{OnDuplicate, OnInvalidRow, Product};
+use crate::api::source::{OnDuplicate, OnInvalidRow, Product};
 
 /// The state of one pass over a source.
 pub(super) struct Pass<'a> {

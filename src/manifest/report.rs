@@ -12,8 +12,9 @@ use super::outcome::{ImageOutcome, Outcome, RowOutcome};
 use super::problem::shorten;
 use super::record::{Found, Record, RecordReader};
 use super::row::{Columns, Row};
-use crate::api::image_batch::{Failure, Report};
+use crate::api::image_batch::Report;
 use crate::api::progress::Counts;
+use crate::api::status::Failure;
 
 /// The column with the new URLs: comma-joined, position i belongs to input i, empty where it failed.
 pub const OUTPUT_COLUMN: &str = "Output Image Urls";

@@ -15,7 +15,7 @@ use super::problem::{Code, Problem, Problems};
 use super::record::{Flaw, Found, Record, RecordReader};
 use super::row::{Columns, RowView};
 use super::text;
-use crate::api::image_batch::{Product, Validation};
+use crate::api::source::{Product, Validation};
 
 pub use super::limits::Limits;
 

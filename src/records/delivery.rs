@@ -8,7 +8,7 @@ use mongodb::bson::{DateTime, doc};
 use serde::{Deserialize, Serialize};
 
 use super::{RecordError, Records};
-use crate::api::image_batch::SecretKey;
+use crate::api::webhook::SecretKey;
 
 pub(super) const DELIVERIES: &str = "deliveries";
 

@@ -6,7 +6,8 @@ use mongodb::bson::{DateTime, Document, doc, serialize_to_bson, serialize_to_doc
 use serde::{Deserialize, Serialize};
 
 use super::{RecordError, Records};
-use crate::api::image_batch::{Compression, ImageBatch};
+use crate::api::compression::Compression;
+use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 
 pub(super) const REQUESTS: &str = "requests";

@@ -8,8 +8,8 @@ use mongodb::bson::doc;
 use serde::{Deserialize, Serialize};
 
 use super::{RecordError, Records};
-use crate::api::image_batch::Failure;
 use crate::api::progress::Counts;
+use crate::api::status::Failure;
 use crate::manifest::problem::Problem;
 
 pub(super) const RESULTS: &str = "results";

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use imagebatch::api::image_batch::{Compression, OutputFormat, Product, Report, Source, Upload, Validation};
+use imagebatch::api::compression::{Compression, OutputFormat};
+use imagebatch::api::image_batch::Report;
+use imagebatch::api::source::{Product, Source, Upload, Validation};
 use imagebatch::api::stage::{PERMANENT_EXIT_CODE, STAGE_INPUT_ENV, StageInput, UnprocessedCause};
 use imagebatch::manifest::outcome::{FailureReason, RowOutcome};
 use imagebatch::records::result::{IngestResult, ReportResult};

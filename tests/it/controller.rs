@@ -3,9 +3,10 @@
 //! The stages' results are written into the records by hand here, so that each case can be reached;
 //! `path.rs` lets the real stages write them.
 
-use imagebatch::api::image_batch::{Failure, ImageBatch};
+use imagebatch::api::image_batch::ImageBatch;
 use imagebatch::api::progress::Counts;
 use imagebatch::api::stage::Stage;
+use imagebatch::api::status::Failure;
 use imagebatch::controller::observe::{JobEnd, JobState, Observed};
 use imagebatch::controller::plan::{End, Phase, Plan, Subject, plan};
 use imagebatch::manifest::problem::{Code, Problem};

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use futures::TryStreamExt;
-use imagebatch::api::image_batch::{ImageBatch, ImageBatchSpec, ImageBatchStatus, crd_yaml};
+use imagebatch::api::image_batch::{ImageBatch, ImageBatchSpec, crd_yaml};
+use imagebatch::api::status::ImageBatchStatus;
 use imagebatch::controller::{self, context::Context, context::ControllerArgs};
 use imagebatch::gateway::{
     self,

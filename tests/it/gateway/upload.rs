@@ -1,6 +1,7 @@
 //! An accepted upload: the answer, the ImageBatch, its record and the stored bytes.
 
-use imagebatch::api::image_batch::{ImageBatch, Upload};
+use imagebatch::api::image_batch::ImageBatch;
+use imagebatch::api::source::Upload;
 use imagebatch::gateway::state::Settings;
 use imagebatch::records::request::Origin;
 use kube::api::ListParams;

@@ -1,6 +1,6 @@
 //! What a CSV may look like, and what is read of it.
 
-use imagebatch::api::image_batch::Product;
+use imagebatch::api::source::Product;
 use imagebatch::manifest::row::Columns;
 use imagebatch::manifest::shard::{Sharder, read_lines};
 use imagebatch::manifest::source::{Limits, Rules, read_csv, read_products};
