@@ -63,8 +63,8 @@ chains_removal() { # PROGRAM
 # The host's ends of the pods' links: those of the bridge, and those that an earlier attempt noted.
 pod_links() {
     {
-        ip -o link show master "$bridge" 2>/dev/null | awk -F '[:@ ]+' '{ print $2 }'
-        cat "$state/links" 2>/dev/null
+        ip -o link show master "$bridge" 2>/dev/null | awk -F '[:@ ]+' '{ print $2 }' || true
+        [ ! -f "$state/links" ] || cat "$state/links"
     } | sort -u | while read -r link; do ! ip link show "$link" >/dev/null 2>&1 || echo "$link"; done
 }
 
