@@ -175,19 +175,24 @@ impl Inner {
         left: Duration,
         whole: Duration,
     ) -> Result<Response<DecompressionBody<Incoming>>, FetchError> {
-        let uri: Uri = url.as_str().parse().map_err(|error| FetchError::InvalidUrl(format!("{error}")))?;
-        let request = Request::get(uri)
-            .header(header::USER_AGENT, self.user_agent.clone())
-            .header(header::ACCEPT, "*/*")
-            .body(Full::default())
-            .map_err(|error| FetchError::InvalidUrl(error.to_string()))?;
+        let mut request = Request::new(Full::default());
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("*/*"));
         let (what, limit) =
             if left < self.first_byte { ("complete answer", whole) } else { ("answer", self.first_byte) };
+        let answer = tokio::time::timeout(left.min(self.first_byte), self.send(url, request)).await;
+        answer.unwrap_or(Err(FetchError::Timeout { what, limit }))
+    }
+
+    /// Sends a request to a URL that the rules allow, in our name.
+    async fn send(
+        &self,
+        url: &Url,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<DecompressionBody<Incoming>>, FetchError> {
+        *request.uri_mut() = url.as_str().parse::<Uri>().map_err(|error| FetchError::InvalidUrl(format!("{error}")))?;
+        request.headers_mut().insert(header::USER_AGENT, self.user_agent.clone());
         // A clone is as ready as its origin: the client below waits for nothing before a call.
-        match tokio::time::timeout(left.min(self.first_byte), self.client.clone().call(request)).await {
-            Ok(answer) => answer.map_err(|error| error::of_request(&error)),
-            Err(_) => Err(FetchError::Timeout { what, limit }),
-        }
+        self.client.clone().call(request).await.map_err(|error| error::of_request(&error))
     }
 
     /// Refuses every answer but 200, and pauses the host where that asks for it.

@@ -71,6 +71,12 @@ pub enum OutputFormat {
     WebP,
 }
 
+impl OutputFormat {
+    /// The words that stand for it in options and flags.
+    pub const WORDS: [(&'static str, Self); 4] =
+        [("keep", Self::Keep), ("jpeg", Self::Jpeg), ("png", Self::Png), ("webp", Self::WebP)];
+}
+
 /// How much to spend on a small result.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Effort {
@@ -79,6 +85,11 @@ pub enum Effort {
     Small,
     /// As fast as possible.
     Fast,
+}
+
+impl Effort {
+    /// The words that stand for it in options and flags.
+    pub const WORDS: [(&'static str, Self); 2] = [("small", Self::Small), ("fast", Self::Fast)];
 }
 
 fn default_quality() -> IntOrString {

@@ -85,21 +85,13 @@ fn compress_file(input: &Path, output: &Path, options: codec::Options) -> std::i
 }
 
 fn parse_format(text: &str) -> Result<OutputFormat, String> {
-    match text {
-        "keep" => Ok(OutputFormat::Keep),
-        "jpeg" => Ok(OutputFormat::Jpeg),
-        "png" => Ok(OutputFormat::Png),
-        "webp" => Ok(OutputFormat::WebP),
-        _ => Err("give keep, jpeg, png or webp".to_owned()),
-    }
+    let found = OutputFormat::WORDS.iter().find(|(word, _)| *word == text);
+    found.map(|(_, format)| *format).ok_or_else(|| "give keep, jpeg, png or webp".to_owned())
 }
 
 fn parse_effort(text: &str) -> Result<Effort, String> {
-    match text {
-        "small" => Ok(Effort::Small),
-        "fast" => Ok(Effort::Fast),
-        _ => Err("give small or fast".to_owned()),
-    }
+    let found = Effort::WORDS.iter().find(|(word, _)| *word == text);
+    found.map(|(_, effort)| *effort).ok_or_else(|| "give small or fast".to_owned())
 }
 
 fn parse_quality(text: &str) -> Result<IntOrString, String> {

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::Full;
 use jiff::Timestamp;
-use tower_service::Service;
 
-use super::{Egress, FetchError, error, retry};
+use super::{Egress, FetchError, retry};
 
 /// What a receiver answered, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +29,12 @@ impl Egress {
     ) -> Result<Answer, FetchError> {
         let inner = &*self.0;
         let url = inner.rules.target(url)?;
-        let uri: Uri = url.as_str().parse().map_err(|error| FetchError::InvalidUrl(format!("{error}")))?;
-        let mut request =
-            Request::post(uri).body(Full::new(body)).map_err(|error| FetchError::InvalidUrl(error.to_string()))?;
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
         *request.headers_mut() = headers;
-        request.headers_mut().insert(header::USER_AGENT, inner.user_agent.clone());
-        let answer = tokio::time::timeout(timeout, inner.client.clone().call(request))
+        let answer = tokio::time::timeout(timeout, inner.send(&url, request))
             .await
-            .map_err(|_| FetchError::Timeout { what: "answer", limit: timeout })?
-            .map_err(|error| error::of_request(&error))?;
+            .map_err(|_| FetchError::Timeout { what: "answer", limit: timeout })??;
         let retry_after = retry::retry_after(answer.headers(), Timestamp::now());
         Ok(Answer { status: answer.status(), retry_after })
     }

@@ -9,10 +9,11 @@ use super::state::AppState;
 use crate::api::condition::{SUCCEEDED, reason};
 use crate::api::image_batch::ImageBatch;
 use crate::api::status::ImageBatchStatus;
+use crate::records::RecordError;
 use crate::records::request::RequestRecord;
 
 /// How long an answer waits for MongoDB.
-const RECORD: Duration = Duration::from_secs(5);
+const RECORDS: Duration = Duration::from_secs(5);
 
 /// What is known of a batch, wherever it was found.
 #[derive(Debug)]
@@ -72,12 +73,17 @@ pub(crate) async fn find_in(state: &AppState, name: &str, namespace: Option<&str
     if let Some(batch) = cluster::find(&state.client, &namespace, name).await? {
         return Ok(Batch::from_cluster(batch));
     }
+    let record = read_records(state.records.request_named(&namespace, name)).await?;
+    Batch::from_record(record.ok_or_else(missing)?, namespace.clone(), name.to_owned())
+}
+
+/// Waits for something from the records, as long as a client may be kept waiting.
+pub(crate) async fn read_records<T>(read: impl Future<Output = Result<T, RecordError>>) -> Result<T, ApiError> {
     let unavailable = || ApiError::new(Code::RecordsUnavailable, "the records could not be read; try again");
-    let record = tokio::time::timeout(RECORD, state.records.request_named(&namespace, name))
+    tokio::time::timeout(RECORDS, read)
         .await
         .map_err(|elapsed| unavailable().caused_by(elapsed))?
-        .map_err(|error| unavailable().caused_by(error))?;
-    Batch::from_record(record.ok_or_else(missing)?, namespace.clone(), name.to_owned())
+        .map_err(|error| unavailable().caused_by(error))
 }
 
 /// Returns whether an ImageBatch can have this name: a DNS label of at most 40 characters.

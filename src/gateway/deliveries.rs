@@ -1,7 +1,5 @@
 //! `GET /v1/batches/{id}/deliveries`: what was told to the batch's webhook, attempt by attempt.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderValue;
@@ -11,12 +9,9 @@ use mongodb::bson::DateTime;
 use serde::Serialize;
 
 use super::batch;
-use super::error::{ApiError, Code};
+use super::error::ApiError;
 use super::state::AppState;
 use crate::records::delivery::{Attempt, Delivery, DeliveryState};
-
-/// How long an answer waits for MongoDB.
-const RECORDS: Duration = Duration::from_secs(5);
 
 #[derive(Serialize)]
 struct DeliveryLog {
@@ -54,11 +49,7 @@ pub(crate) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let batch = batch::find(&state, &id, query.as_deref()).await?;
-    let unavailable = || ApiError::new(Code::RecordsUnavailable, "the records could not be read; try again");
-    let deliveries = tokio::time::timeout(RECORDS, state.records.deliveries(&batch.uid))
-        .await
-        .map_err(|elapsed| unavailable().caused_by(elapsed))?
-        .map_err(|error| unavailable().caused_by(error))?;
+    let deliveries = batch::read_records(state.records.deliveries(&batch.uid)).await?;
     let body = Json(DeliveryLog { deliveries: deliveries.into_iter().map(Entry::from).collect() });
     Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], body).into_response())
 }

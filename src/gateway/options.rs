@@ -117,18 +117,10 @@ impl SubmitOptions {
         match name {
             "namespace" => self.namespace = Some(value.to_owned()),
             "dryRun" => self.dry_run = parse_word(value, &[("true", true), ("false", false)])?,
-            "format" => {
-                let words = [
-                    ("keep", OutputFormat::Keep),
-                    ("jpeg", OutputFormat::Jpeg),
-                    ("png", OutputFormat::Png),
-                    ("webp", OutputFormat::WebP),
-                ];
-                self.format = parse_word(value, &words)?;
-            }
+            "format" => self.format = parse_word(value, &OutputFormat::WORDS)?,
             "maxWidth" => self.max_width = Some(parse_integer(value, &SIDE)?),
             "maxHeight" => self.max_height = Some(parse_integer(value, &SIDE)?),
-            "effort" => self.effort = parse_word(value, &[("small", Effort::Small), ("fast", Effort::Fast)])?,
+            "effort" => self.effort = parse_word(value, &Effort::WORDS)?,
             "reportSizes" => self.report.sizes = parse_word(value, &[("true", true), ("false", false)])?,
             "displayName" => self.display_name = Some(parse_display_name(value)?),
             "onInvalidRow" => {

@@ -39,11 +39,7 @@ impl Records {
 
     /// Returns the shards of a batch that a pod has worked on: no other has outcomes.
     pub async fn started_shards(&self, batch: &str) -> Result<HashSet<u32>, RecordError> {
-        let shards = self.collection::<ShardRecord>(SHARDS);
-        let records: Vec<ShardRecord> = self
-            .run("read shards", || async { shards.find(doc! { "batch": batch }).await?.try_collect().await })
-            .await?;
-        Ok(records.iter().filter_map(|it| it.id.rsplit(':').next()?.parse().ok()).collect())
+        Ok(self.shards(batch).await?.iter().filter_map(|it| it.id.rsplit(':').next()?.parse().ok()).collect())
     }
 
     /// Raises a shard's counts to these.
@@ -62,15 +58,16 @@ impl Records {
 
     /// Returns the sum of a batch's shards.
     pub async fn progress(&self, batch: &str) -> Result<Counts, RecordError> {
-        let shards = self.collection::<ShardRecord>(SHARDS);
-        let records: Vec<ShardRecord> = self
-            .run("read progress", || async { shards.find(doc! { "batch": batch }).await?.try_collect().await })
-            .await?;
         let mut sum = Counts::default();
-        for record in records {
+        for record in self.shards(batch).await? {
             sum += record.counts;
         }
         Ok(sum)
+    }
+
+    async fn shards(&self, batch: &str) -> Result<Vec<ShardRecord>, RecordError> {
+        let shards = self.collection::<ShardRecord>(SHARDS);
+        self.run("read progress", || async { shards.find(doc! { "batch": batch }).await?.try_collect().await }).await
     }
 
     /// Deletes the progress counts of a finished batch.
