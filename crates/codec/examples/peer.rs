@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! encode <effort> <quality> <repetitions> <input> <output>   -> <CPU nanoseconds> <bytes>
-//! size <image>                                              -> <pixels>
+//! size <image>                                              -> <pixels> <half its quality>
 //! score <original> <image>...                                -> <SSIMULACRA2> <PSNR> for each image
 //! ```
 //!
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             ["size", image] => {
                 let result = codec::compress(&fs::read(image)?, &codec::Options::default(), &codec::Limits::default())?;
-                println!("{}", u64::from(result.width) * u64::from(result.height));
+                println!("{}\t{}", u64::from(result.width) * u64::from(result.height), result.quality);
             }
             ["score", original, images @ ..] => println!("{}", score(original, images)?),
             _ => return Err(format!("unknown request: {line}").into()),

@@ -54,7 +54,7 @@ use picture::Picture;
 use plain::{Plain, PlainRow};
 use pulp::Arch;
 use step::{HALF, Scale, Steps};
-use tables::Purpose;
+use tables::{Content, Purpose};
 use writer::Writer;
 
 pub(crate) use tables::estimate;
@@ -115,10 +115,13 @@ pub(super) fn transcode(
     let mut picture = Picture::read(header, source, Arch::new(), limits)?;
     let (layout, shrink) = layout::result(frame, &picture.layout, quality < FULL_CHROMA);
     let mut purpose = Purpose::new(quality, effort, &picture.steps()?[0]);
-    purpose.guess(picture.bytes(), (frame.width * frame.height) as usize);
+    if effort == Effort::Small {
+        purpose.guess(picture.bytes(), (frame.width * frame.height) as usize);
+    }
     let mut pass = Pass::new(&picture, purpose, &layout, shrink)?;
-    if pass.run(&mut picture, limits)? != purpose.busy {
-        purpose.busy = !purpose.busy;
+    let found = pass.run(&mut picture, limits)?;
+    if purpose.is_wrong(found) {
+        purpose.content = found;
         picture.rewind()?;
         pass = Pass::new(&picture, purpose, &layout, shrink)?;
         pass.run(&mut picture, limits)?;
@@ -129,7 +132,10 @@ pub(super) fn transcode(
     let mut writer = Writer::new(start);
     match pass.coder {
         Coder::Plain(plain) => output::sequential(&mut writer, frame, &layout, &pass.steps, &plain.tokens),
-        Coder::Bands(mut bands) => output::progressive(&mut writer, frame, &layout, &pass.steps, &mut bands),
+        Coder::Bands(mut bands) => {
+            bands.finish();
+            output::progressive(&mut writer, frame, &layout, &pass.steps, &bands);
+        }
     }
     Ok(Transcoded { bytes: writer.bytes, essential })
 }
@@ -150,8 +156,8 @@ impl<'a> Pass<'a> {
         Ok(Self { purpose, layout, shrink, steps, coder: Coder::new(layout, purpose.effort) })
     }
 
-    /// Codes all rows, and returns whether the picture is busy.
-    fn run(&mut self, picture: &mut Picture<'_>, limits: &Limits) -> Result<bool, Error> {
+    /// Codes all rows, and returns what the picture turned out to be.
+    fn run(&mut self, picture: &mut Picture<'_>, limits: &Limits) -> Result<Content, Error> {
         let Self { purpose, layout, shrink, steps, coder } = self;
         let least = match purpose.effort {
             Effort::Fast => [HALF as i16; 64],
@@ -163,7 +169,7 @@ impl<'a> Pass<'a> {
                 limits.check_alloc(picture.memory() + plain.memory(layout))?;
                 picture.row_direct(row, &scales, plain)?;
             }
-            return Ok(purpose.busy);
+            return Ok(purpose.content);
         }
         let mut lanes = Lanes::new(&picture.layout, layout, *shrink, steps, least);
         if purpose.effort == Effort::Small {
@@ -175,9 +181,9 @@ impl<'a> Pass<'a> {
                 picture.row(source_row, &mut lanes)?;
             }
             limits.check_alloc(picture.memory() + coder.memory(layout))?;
-            coder.row(layout, &mut lanes, row, picture.arch);
+            coder.row(layout, &mut lanes, row, purpose.content == Content::Calm, picture.arch);
         }
-        Ok(if purpose.effort == Effort::Small { tables::is_busy(lanes.details, lanes.looked_at) } else { purpose.busy })
+        Ok(if purpose.effort == Effort::Small { Content::of(lanes.details()) } else { purpose.content })
     }
 }
 
@@ -190,17 +196,16 @@ enum Coder {
 
 impl Coder {
     fn new(layout: &Layout, effort: Effort) -> Self {
-        let components = layout.planes.len();
         match effort {
-            Effort::Fast => Self::Plain(Plain::new(components)),
-            Effort::Small => Self::Bands(Bands::new(components)),
+            Effort::Fast => Self::Plain(Plain::new(layout)),
+            Effort::Small => Self::Bands(Bands::new(layout)),
         }
     }
 
-    fn row(&mut self, layout: &Layout, lanes: &mut Lanes, row: usize, arch: Arch) {
+    fn row(&mut self, layout: &Layout, lanes: &mut Lanes, row: usize, calm: bool, arch: Arch) {
         match self {
             Self::Plain(plain) => arch.dispatch(PlainRow { plain, layout, lanes, row }),
-            Self::Bands(bands) => arch.dispatch(BandsRow { bands, layout, lanes, row }),
+            Self::Bands(bands) => arch.dispatch(BandsRow { bands, lanes, row, calm }),
         }
     }
 

@@ -12,7 +12,8 @@ use super::{block::Block, plain::rounded, step::FRACTION, tokens::Tokens};
 /// What the symbols of one band cost, in squared steps.
 #[derive(Debug)]
 pub(super) struct Rates {
-    /// Squared steps that one bit may cost.
+    /// Squared steps that one bit may cost, usually and in this picture.
+    usual: f32,
     lambda: f32,
     /// Cost of each symbol with its extra bits.
     symbols: Box<[f32; 256]>,
@@ -33,16 +34,17 @@ impl Rates {
             *cost = lambda * (1.6 + 0.55 * run + 2.4 * (size - 1.0).max(0.0) + size);
         }
         symbols[LONG_RUN] = lambda * 10.0;
-        Self { lambda, symbols, end: lambda * 3.0, weights }
+        Self { usual: lambda, lambda, symbols, end: lambda * 3.0, weights }
     }
 
-    /// Learns from the symbols so far.
-    pub(super) fn learn(&mut self, tokens: &Tokens) {
+    /// Learns from the symbols so far; bits may cost `price` times what is usual.
+    pub(super) fn learn(&mut self, tokens: &Tokens, price: f32) {
         let counts = tokens.counts(0);
         let total: u32 = counts.iter().sum();
         if total < 500 {
             return;
         }
+        self.lambda = self.usual * price;
         let whole = (total as f32).log2();
         // What has not occurred yet may still come.
         let bits = |count: u32| (whole - (count as f32 + 0.3).log2()).min(16.0);

@@ -65,8 +65,8 @@ pub(super) struct Lanes {
     /// The least coefficients of luma that count as detail, in old steps.
     detail: [i16; 64],
     /// How many there were, and in how many blocks: those of every other row tell enough.
-    pub(super) details: u64,
-    pub(super) looked_at: u64,
+    details: u64,
+    looked_at: u64,
 }
 
 impl Lanes {
@@ -103,6 +103,11 @@ impl Lanes {
     /// Counts from now on the luma coefficients that reach `least`, in old steps.
     pub(super) fn count(&mut self, least: [i16; 64]) {
         self.detail = least;
+    }
+
+    /// Returns how many there are in a block of the rows so far, on average.
+    pub(super) fn details(&self) -> f32 {
+        self.details as f32 / self.looked_at.max(1) as f32
     }
 
     /// Begins MCU row `row` of the source.

@@ -1,5 +1,7 @@
 //! Where the blocks of each component lie, in the source and in the result.
 
+use std::ops::Range;
+
 use super::super::header::Frame;
 
 /// The blocks of one component.
@@ -19,6 +21,12 @@ impl Plane {
     /// Returns the most symbols a row of MCUs can have here.
     pub(super) fn row_symbols(&self) -> usize {
         (64 * self.columns + 1) * self.vertical
+    }
+
+    /// Returns the places of the blocks of MCU row `row` that show anything, line by line.
+    pub(super) fn visible(self, row: usize) -> impl Iterator<Item = Range<usize>> {
+        let lines = self.vertical.min(self.rows.saturating_sub(row * self.vertical));
+        (0..lines).map(move |y| y * self.padded_columns..y * self.padded_columns + self.columns)
     }
 }
 

@@ -34,36 +34,29 @@ pub(super) fn sequential(writer: &mut Writer, frame: &Frame, layout: &Layout, st
 }
 
 /// Writes the scans of a progressive file, behind the metadata.
-pub(super) fn progressive(writer: &mut Writer, frame: &Frame, layout: &Layout, steps: &[Steps], bands: &mut Bands) {
+pub(super) fn progressive(writer: &mut Writer, frame: &Frame, layout: &Layout, steps: &[Steps], bands: &Bands) {
     let tables = quantization(writer, steps);
     write_frame(writer, 0xc2, frame, layout, &tables);
-    let codes = bands.dc.codes();
-    let mut body = Vec::new();
-    for (codes, class) in codes.iter().step_by(2).zip([0x00, 0x01]) {
-        if let Some(codes) = codes {
-            codes.define(class, &mut body);
-        }
+    for (component, tokens) in bands.dc.iter().enumerate() {
+        band(writer, frame, (component, 0, 0), tokens);
     }
-    writer.segment(DHT, &body);
-    let parts: Vec<_> = (0..layout.planes.len()).map(|component| (component, component.min(1) as u8 * 0x10)).collect();
-    scan(writer, frame, &parts, (0, 0));
-    bands.dc.write(&codes, writer);
-    writer.align();
-    for band in &mut bands.ac {
-        band.flush();
-        let codes = band.tokens.codes();
-        // A picture of one colour has nothing here, and a scan needs no symbol to say so: each
-        // block ends at once, so there is at least one.
-        let mut body = Vec::new();
-        if let Some(codes) = &codes[0] {
-            codes.define(0x10, &mut body);
-        }
-        writer.segment(DHT, &body);
-        scan(writer, frame, &[(band.component, 0)], (band.first as u8, band.last as u8));
-        band.tokens.write(&codes, writer);
-        writer.align();
+    for ac in &bands.ac {
+        band(writer, frame, (ac.component, ac.first, ac.last), &ac.tokens);
     }
     writer.bytes.extend([0xff, EOI]);
+}
+
+/// Writes one scan of a component, from the first coefficient to the last, and the code it needs.
+fn band(writer: &mut Writer, frame: &Frame, (component, first, last): (usize, usize, usize), tokens: &Tokens) {
+    let codes = tokens.codes();
+    let mut body = Vec::new();
+    if let Some(codes) = &codes[0] {
+        codes.define(if last == 0 { 0x00 } else { 0x10 }, &mut body);
+    }
+    writer.segment(DHT, &body);
+    scan(writer, frame, &[(component, 0)], (first as u8, last as u8));
+    tokens.write(&codes, writer);
+    writer.align();
 }
 
 /// Writes the quantization tables, each once, and returns which one each component uses.

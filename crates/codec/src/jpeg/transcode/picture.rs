@@ -147,9 +147,8 @@ impl WithSimd for DirectRow<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Self::Output {
-        let Plain { tokens, before } = self.plain;
-        tokens.reserve(65 * self.layout.mcu_blocks() * self.layout.mcu_columns);
-        let mut direct = Direct::new(&self.layout.planes, self.scales, self.row, tokens.sink(), before);
+        let Plain { tokens, desk, before } = self.plain;
+        let mut direct = Direct::new(&self.layout.planes, self.scales, self.row, tokens.sink(desk), before);
         match self.coefficients {
             Coefficients::Stream(scan, _) => scan.row(self.layout.mcu_columns, &mut direct)?,
             Coefficients::Store(store) => store.row(self.layout, self.row, &mut direct),

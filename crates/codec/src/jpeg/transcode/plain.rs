@@ -6,30 +6,30 @@ use super::{
     lane::{Lane, Lanes},
     layout::Layout,
     step::{FRACTION, HALF},
-    tokens::{Sink, Tokens, value_bits},
+    tokens::{Desk, Sink, Tokens, value_bits},
 };
 
 /// A sequential scan that is being put together.
 #[derive(Debug)]
 pub(super) struct Plain {
     pub(super) tokens: Tokens,
+    pub(super) desk: Desk,
     pub(super) before: Vec<i32>,
 }
 
 impl Plain {
-    pub(super) fn new(components: usize) -> Self {
-        Self { tokens: Tokens::new(), before: vec![0; components] }
+    pub(super) fn new(layout: &Layout) -> Self {
+        Self { tokens: Tokens::new(), desk: Desk::new(row_symbols(layout)), before: vec![0; layout.planes.len()] }
     }
 
     /// Returns the bytes taken while a row is added.
     pub(super) fn memory(&self, layout: &Layout) -> u64 {
-        self.tokens.memory(65 * layout.mcu_blocks() * layout.mcu_columns)
+        self.tokens.memory(row_symbols(layout)) + self.desk.memory()
     }
 
     #[inline(always)]
     fn row(&mut self, layout: &Layout, lanes: &[Lane]) {
-        self.tokens.reserve(65 * layout.mcu_blocks() * layout.mcu_columns);
-        let mut sink = self.tokens.sink();
+        let mut sink = self.tokens.sink(&mut self.desk);
         for column in 0..layout.mcu_columns {
             for (component, lane) in lanes.iter().enumerate() {
                 let plane = &lane.plane;
@@ -47,6 +47,11 @@ impl Plain {
         }
         sink.end();
     }
+}
+
+/// Returns the most symbols that a row of MCUs has: each block 63 coefficients, an end and a DC difference.
+fn row_symbols(layout: &Layout) -> usize {
+    65 * layout.mcu_blocks() * layout.mcu_columns
 }
 
 /// Notes the AC coefficients of a block; `mask` has those of at least half a step.

@@ -10,38 +10,26 @@ use super::{code::Codes, writer::Writer};
 pub(super) struct Tokens {
     /// From the lowest bit: the extra bits (16), their number (4), the symbol (8), its table (2).
     list: Vec<u32>,
-    /// Symbols noted; `list` is longer, so that adding one needs no look at its capacity.
-    length: usize,
     /// Occurrences, by table and symbol.
     counts: Box<[u32; 1024]>,
 }
 
 impl Tokens {
     pub(super) fn new() -> Self {
-        Self { list: Vec::new(), length: 0, counts: Box::new([0; 1024]) }
+        Self { list: Vec::new(), counts: Box::new([0; 1024]) }
     }
 
-    /// Makes room for `more` symbols.
-    pub(super) fn reserve(&mut self, more: usize) {
-        let wanted = self.length + more;
-        if self.list.len() < wanted {
-            let size = wanted.max(2 * self.list.len());
-            self.list.reserve_exact(size - self.list.len());
-            self.list.resize(size, 0);
-        }
-    }
-
-    /// Takes symbols, at most as many as there is room for.
+    /// Takes symbols, at most as many as `desk` has room for.
     #[inline(always)]
-    pub(super) fn sink(&mut self) -> Sink<'_> {
-        let Self { list, length, counts } = self;
-        Sink { at: *length, list, counts, length }
+    pub(super) fn sink<'a>(&'a mut self, desk: &'a mut Desk) -> Sink<'a> {
+        let Self { list, counts } = self;
+        Sink { desk: &mut desk.0, at: 0, list, counts }
     }
 
-    /// Returns the bytes taken once there is room for `more` symbols. Lists of this size grow by
+    /// Returns the bytes taken once `more` symbols have been noted. Lists of this size grow by
     /// mapping their pages anew, so the old one does not count.
     pub(super) fn memory(&self, more: usize) -> u64 {
-        let (now, wanted) = (self.list.len(), self.length + more);
+        let (now, wanted) = (self.list.capacity(), self.list.len() + more);
         let entries = if wanted > now { wanted.max(2 * now) } else { now };
         (entries * size_of::<u32>()) as u64
     }
@@ -64,7 +52,7 @@ impl Tokens {
                 flat[table << 8..][..256].copy_from_slice(&codes.by_symbol);
             }
         }
-        for part in self.list[..self.length].chunks(CHUNK) {
+        for part in self.list.chunks(CHUNK) {
             let (pairs, rest) = part.as_chunks::<2>();
             writer
                 .put_pairs(pairs.iter().map(|&[first, second]| (look(&flat, first), look(&flat, second))), pairs.len());
@@ -81,21 +69,39 @@ fn look(codes: &[(u32, u32); 1024], token: u32) -> (u32, u32) {
     (code << width | (token & 0xffff), length + width)
 }
 
+/// Where the symbols of a row are noted, before they are added to their list. There is room for as
+/// many as a row can have, so that noting one needs no look at a capacity; a list with as much room
+/// would take several times the memory that its symbols need.
+#[derive(Debug)]
+pub(super) struct Desk(Vec<u32>);
+
+impl Desk {
+    /// Has room for `most` symbols.
+    pub(super) fn new(most: usize) -> Self {
+        Self(vec![0; most])
+    }
+
+    /// Returns the bytes taken.
+    pub(super) fn memory(&self) -> u64 {
+        size_of_val(self.0.as_slice()) as u64
+    }
+}
+
 /// Takes symbols. A value of its own, so that it can live in registers; ends with [`end`](Self::end).
 pub(super) struct Sink<'a> {
-    list: &'a mut [u32],
-    counts: &'a mut [u32; 1024],
+    desk: &'a mut [u32],
     at: usize,
-    length: &'a mut usize,
+    list: &'a mut Vec<u32>,
+    counts: &'a mut [u32; 1024],
 }
 
 impl Sink<'_> {
-    /// Notes `symbol` of `table` with `width` extra bits. Without room it is lost: see `reserve`.
+    /// Notes `symbol` of `table` with `width` extra bits. Without room it is lost: see [`Desk`].
     #[inline(always)]
     pub(super) fn push(&mut self, table: usize, symbol: usize, width: u32, bits: u32) {
         let index = table << 8 | symbol;
         self.counts[index % 1024] += 1;
-        if let Some(token) = self.list.get_mut(self.at) {
+        if let Some(token) = self.desk.get_mut(self.at) {
             *token = (index as u32) << 20 | width << 16 | bits;
             self.at += 1;
         }
@@ -110,7 +116,7 @@ impl Sink<'_> {
 
     #[inline(always)]
     pub(super) fn end(self) {
-        *self.length = self.at;
+        self.list.extend_from_slice(&self.desk[..self.at]);
     }
 }
 
