@@ -92,6 +92,20 @@ impl Effort {
     pub const WORDS: [(&'static str, Self); 2] = [("small", Self::Small), ("fast", Self::Fast)];
 }
 
+/// Returns the quality that options and flags give as text, checked as the CRD checks it: `50%` or `50`.
+#[must_use]
+pub fn parse_quality(text: &str) -> Option<IntOrString> {
+    let number = |digits: &str| {
+        let number: i32 = digits.parse().ok()?;
+        // No sign, no leading zero.
+        ((1..=100).contains(&number) && number.to_string() == digits).then_some(number)
+    };
+    match text.strip_suffix('%') {
+        Some(digits) => number(digits).map(|_| IntOrString::String(text.to_owned())),
+        None => number(text).map(IntOrString::Int),
+    }
+}
+
 fn default_quality() -> IntOrString {
     IntOrString::String("50%".to_owned())
 }

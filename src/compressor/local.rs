@@ -1,13 +1,22 @@
-//! `compressor compress-file`: the same codec on local files.
+//! `compressor compress-file`: the same codec, in the same sandbox, on local files.
 
-use std::io::Write;
+mod summary;
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io::{Error, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use futures::{StreamExt, stream};
+use indicatif::ProgressBar;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::image::codec_options;
-use crate::api::compression::{Compression, Effort, OutputFormat};
+use super::StageError;
+use super::sandbox::{Sandbox, Settings, StartError};
+use crate::api::compression::{Compression, Effort, OutputFormat, parse_quality};
+use crate::manifest::image_limits::ImageLimitArgs;
+use summary::Summary;
 
 /// What to compress, where to, and how much.
 #[derive(Args, Debug)]
@@ -20,7 +29,7 @@ pub struct CompressFileArgs {
     #[arg(short, long)]
     output: PathBuf,
     /// Per cent of the source's own quality, for example 50%, or an absolute quality from 1 to 100.
-    #[arg(long, default_value = "50%", value_parser = parse_quality)]
+    #[arg(long, default_value = "50%", value_parser = quality)]
     quality: IntOrString,
     /// Relative quality does not go below this.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(i32).range(1..=100))]
@@ -37,51 +46,115 @@ pub struct CompressFileArgs {
     /// Pictures higher than this many pixels are scaled down.
     #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
     max_height: Option<i32>,
+    /// Images that are compressed at the same time; by default one a CPU.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Most bytes of a file, and of its result.
+    #[arg(long, default_value_t = 25 << 20)]
+    max_bytes: usize,
+    #[command(flatten)]
+    limits: ImageLimitArgs,
 }
 
-/// Compresses the files and prints a line for each; fails when any of them failed.
-pub(crate) fn compress_files(args: &CompressFileArgs) -> std::io::Result<()> {
-    std::fs::create_dir_all(&args.output)?;
-    let options = codec_options(&Compression {
+/// What became of a file.
+#[derive(Debug)]
+struct FileOutcome {
+    /// `Compressed`, `KeptOriginal`, the failure's code, or `Failed` where a file could not be read or written.
+    word: &'static str,
+    /// Bytes before and after, of a file that has a result.
+    bytes: Option<(u64, u64)>,
+    line: String,
+}
+
+/// Compresses the files, prints a line for each in their order and a table of all; fails when any failed.
+pub(crate) async fn compress_files(args: &CompressFileArgs) -> Result<(), StageError> {
+    let failed = |action| move |source| StageError::Stream { action, source };
+    prepare(args).map_err(failed("prepare the output"))?;
+    let options = Compression {
         quality: args.quality.clone(),
         min_quality: args.min_quality,
         format: args.format,
         max_width: args.max_width,
         max_height: args.max_height,
         effort: args.effort,
-    });
-    let mut table = std::io::stdout().lock();
-    let mut failed = 0;
-    for input in &args.inputs {
-        match compress_file(input, &args.output, options) {
-            Ok(line) => writeln!(table, "{}: {line}", input.display())?,
-            Err(error) => {
-                failed += 1;
-                writeln!(table, "{}: {error}", input.display())?;
-            }
+    };
+    let threads = args.threads.map_or_else(cpus, usize::from);
+    let sandbox = Sandbox::new(Settings::of_this_executable(&args.limits, args.max_bytes, threads));
+    // A few wait, so that a slow file does not hold up those behind it.
+    let mut outcomes = stream::iter(&args.inputs)
+        .map(|input| compress_file(&sandbox, &options, input, &args.output))
+        .buffered(4 * threads);
+    // Hidden where standard error is no terminal.
+    let bar = ProgressBar::new(args.inputs.len() as u64);
+    let mut summary = Summary::default();
+    let mut inputs = args.inputs.iter();
+    while let (Some(outcome), Some(input)) = (outcomes.next().await, inputs.next()) {
+        let outcome = outcome?;
+        let print = || writeln!(std::io::stdout().lock(), "{}: {}", input.display(), outcome.line);
+        bar.suspend(print).map_err(failed("print"))?;
+        summary.add(outcome.word, outcome.bytes);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    write!(std::io::stdout().lock(), "\n{summary}").map_err(failed("print"))?;
+    match summary.failed() {
+        0 => Ok(()),
+        count => {
+            Err(failed("compress local files")(Error::other(format!("{count} of {} files failed", args.inputs.len()))))
         }
     }
-    if failed > 0 {
-        return Err(std::io::Error::other(format!("{failed} of {} files failed", args.inputs.len())));
-    }
-    Ok(())
 }
 
-fn compress_file(input: &Path, output: &Path, options: codec::Options) -> std::io::Result<String> {
-    let source = std::fs::read(input)?;
-    let name = input.file_name().ok_or_else(|| std::io::Error::other("not a file"))?;
-    let compressed = codec::compress(&source, &options, &codec::Limits::default())
-        .map_err(|error| std::io::Error::other(format!("{}: {error}", error.code())))?;
+/// Makes the folder, and refuses sources that would overwrite each other's results.
+fn prepare(args: &CompressFileArgs) -> std::io::Result<()> {
+    let mut names: HashSet<&OsStr> = HashSet::new();
+    for input in &args.inputs {
+        if let Some(name) = input.file_name().filter(|name| !names.insert(name)) {
+            return Err(Error::other(format!("two of the images have the name {}", name.display())));
+        }
+    }
+    std::fs::create_dir_all(&args.output)
+}
+
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+async fn compress_file(
+    sandbox: &Sandbox,
+    options: &Compression,
+    input: &Path,
+    output: &Path,
+) -> Result<FileOutcome, StartError> {
+    let unusable = |error: Error| FileOutcome { word: "Failed", bytes: None, line: error.to_string() };
+    let source = match tokio::fs::read(input).await {
+        Ok(source) => source,
+        Err(error) => return Ok(unusable(error)),
+    };
+    let compressed = match sandbox.compress(&source, options).await? {
+        Ok(compressed) => compressed,
+        Err(failure) => {
+            let word = failure.reason.as_str();
+            return Ok(FileOutcome { word, bytes: None, line: format!("{word}: {}", failure.message) });
+        }
+    };
+    let word = if compressed.bytes.is_some() { "Compressed" } else { "KeptOriginal" };
     let bytes = compressed.bytes.as_deref().unwrap_or(&source);
-    let mut path = output.join(name);
+    let mut path = output.join(input.file_name().unwrap_or_default());
     if compressed.format != compressed.source_format {
         path.set_extension(compressed.format.extension());
     }
-    std::fs::write(path, bytes)?;
-    let what = if compressed.bytes.is_some() { "Compressed" } else { "KeptOriginal" };
-    let (before, after) = (source.len(), bytes.len());
+    if let Err(error) = tokio::fs::write(path, bytes).await {
+        return Ok(unusable(error));
+    }
+    let (before, after) = (source.len() as u64, bytes.len() as u64);
     let (from, to) = (compressed.source_quality, compressed.quality);
-    Ok(format!("{what}, {before} -> {after} bytes ({} %), quality {from} -> {to}", after * 100 / before.max(1)))
+    let line = format!("{word}, {before} -> {after} bytes ({} %), quality {from} -> {to}", after * 100 / before.max(1));
+    Ok(FileOutcome { word, bytes: Some((before, after)), line })
+}
+
+fn quality(text: &str) -> Result<IntOrString, String> {
+    parse_quality(text).ok_or_else(|| "give 1 to 100, or 1% to 100%".to_owned())
 }
 
 fn parse_format(text: &str) -> Result<OutputFormat, String> {
@@ -92,13 +165,4 @@ fn parse_format(text: &str) -> Result<OutputFormat, String> {
 fn parse_effort(text: &str) -> Result<Effort, String> {
     let found = Effort::WORDS.iter().find(|(word, _)| *word == text);
     found.map(|(_, effort)| *effort).ok_or_else(|| "give small or fast".to_owned())
-}
-
-fn parse_quality(text: &str) -> Result<IntOrString, String> {
-    let number = |digits: &str| digits.parse().ok().filter(|it| (1..=100).contains(it));
-    match text.strip_suffix('%') {
-        Some(digits) => number(digits).map(|_: i32| IntOrString::String(text.to_owned())),
-        None => number(text).map(IntOrString::Int),
-    }
-    .ok_or_else(|| "give 1 to 100, or 1% to 100%".to_owned())
 }
