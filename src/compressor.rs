@@ -226,12 +226,21 @@ impl Worker {
 /// Runs a subcommand to its end.
 pub async fn run(work: Work) -> Result<(), StageError> {
     match work {
-        Work::Ingest(args) => ingest::ingest(&Worker::new(&args).await?).await.map(drop),
-        Work::Compress { stage, index } => compress::compress_shard(&Worker::new(&stage).await?, index).await,
-        Work::Report(args) => report::report(&Worker::new(&args).await?).await,
-        Work::Run(args) => run_all(&Worker::new(&args).await?).await,
+        Work::Ingest(args) => stage(&args, async |worker| ingest::ingest(worker).await.map(drop)).await,
+        Work::Compress { stage: args, index } => {
+            stage(&args, async |worker| compress::compress_shard(worker, index).await).await
+        }
+        Work::Report(args) => stage(&args, async |worker| report::report(worker).await).await,
+        Work::Run(args) => stage(&args, async |worker| run_all(worker).await).await,
         Work::CompressFile(args) => local::compress_files(&args).await,
     }
+}
+
+async fn stage(args: &StageArgs, work: impl AsyncFnOnce(&Worker) -> Result<(), StageError>) -> Result<(), StageError> {
+    let worker = Worker::new(args).await?;
+    let result = work(&worker).await;
+    worker.sandbox.end().await;
+    result
 }
 
 async fn run_all(worker: &Worker) -> Result<(), StageError> {

@@ -117,3 +117,19 @@ fn default_min_quality() -> i32 {
 fn quality_schema(_: &mut schemars::generate::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "x-kubernetes-int-or-string": true, "default": "50%" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn qualities_are_read_as_the_crd_has_them() {
+        for text in ["1%", "50%", "100%"] {
+            assert_eq!(parse_quality(text), Some(IntOrString::String(text.to_owned())));
+        }
+        assert_eq!(parse_quality("100"), Some(IntOrString::Int(100)));
+        for text in ["", "%", "0", "0%", "101", "101%", "050", "+50", "50 %", "half"] {
+            assert_eq!(parse_quality(text), None, "{text}");
+        }
+    }
+}

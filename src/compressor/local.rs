@@ -95,6 +95,8 @@ pub(crate) async fn compress_files(args: &CompressFileArgs) -> Result<(), StageE
         summary.add(outcome.word, outcome.bytes);
         bar.inc(1);
     }
+    drop(outcomes);
+    sandbox.end().await;
     bar.finish_and_clear();
     write!(std::io::stdout().lock(), "\n{summary}").map_err(failed("print"))?;
     match summary.failed() {

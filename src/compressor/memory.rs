@@ -2,14 +2,14 @@
 //! loses the images in flight, comes back, and is ended again.
 //!
 //! ```text
-//! codec threads x memory of a codec child + images in flight x bytes of a body + 96 MiB <= limit
+//! codec threads x memory of a codec child + images in flight x bytes of a body + 64 MiB <= limit
 //! ```
 
 use std::fs;
 use std::path::Path;
 
 /// What the process itself takes, connections, pipes and rows included.
-const BASE: u64 = 96 << 20;
+const BASE: u64 = 64 << 20;
 /// More CPUs are used by more pods: the memory of a pod is what bounds it.
 const MAX_CODEC_THREADS: usize = 2;
 
@@ -89,18 +89,18 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_fits_or_is_refused_with_every_figure() {
-        assert_eq!(DEMAND.codec_threads(Some(2), Some(1_676 << 20)).ok(), Some(2));
+        assert_eq!(DEMAND.codec_threads(Some(2), Some(1_644 << 20)).ok(), Some(2));
         assert_eq!(DEMAND.codec_threads(Some(8), None).ok(), Some(8), "without a limit there is nothing to check");
-        let error = DEMAND.codec_threads(Some(2), Some((1_676 << 20) - 1)).expect_err("a byte is missing").to_string();
-        for part in ["1676 MiB", "2 codec children of 640 MiB", "12 images", "25 MiB", "96 MiB", "--codec-threads"] {
+        let error = DEMAND.codec_threads(Some(2), Some((1_644 << 20) - 1)).expect_err("a byte is missing").to_string();
+        for part in ["1644 MiB", "2 codec children of 640 MiB", "12 images", "25 MiB", "64 MiB", "--codec-threads"] {
             assert!(error.contains(part), "{part}: {error}");
         }
     }
 
     #[test]
     fn without_a_wish_as_many_run_as_fit() {
-        assert_eq!(DEMAND.codec_threads(None, Some(1_036 << 20)).ok(), Some(1));
-        assert!(DEMAND.codec_threads(None, Some(1_035 << 20)).is_err());
+        assert_eq!(DEMAND.codec_threads(None, Some(1_004 << 20)).ok(), Some(1));
+        assert!(DEMAND.codec_threads(None, Some(1_003 << 20)).is_err());
     }
 
     #[test]

@@ -125,6 +125,15 @@ impl Sandbox {
         Ok(self.attempt(process, source, options).await)
     }
 
+    /// Ends the children that wait for images, and waits until they are gone.
+    pub async fn end(&self) {
+        while let Some(process) = self.take_idle() {
+            if let Err(error) = process.end().await {
+                tracing::warn!(%error, "failed to end a codec child");
+            }
+        }
+    }
+
     async fn attempt(
         &self,
         mut process: Process,
