@@ -3,7 +3,6 @@
 mod summary;
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::io::{Error, Write};
 use std::path::{Path, PathBuf};
 
@@ -56,20 +55,23 @@ pub struct CompressFileArgs {
     limits: ImageLimitArgs,
 }
 
-/// What became of a file.
+/// What a file became.
 #[derive(Debug)]
-struct FileOutcome {
-    /// `Compressed`, `KeptOriginal`, the failure's code, or `Failed` where a file could not be read or written.
+struct Done {
+    name: PathBuf,
+    before: usize,
+    bytes: Vec<u8>,
     word: &'static str,
-    /// Bytes before and after, of a file that has a result.
-    bytes: Option<(u64, u64)>,
     line: String,
 }
+
+/// Why a file has no result: the failure's code, `Failed` where a file could not be read or written, and a line.
+type NotDone = (&'static str, String);
 
 /// Compresses the files, prints a line for each in their order and a table of all; fails when any failed.
 pub(crate) async fn compress_files(args: &CompressFileArgs) -> Result<(), StageError> {
     let failed = |action| move |source| StageError::Stream { action, source };
-    prepare(args).map_err(failed("prepare the output"))?;
+    std::fs::create_dir_all(&args.output).map_err(failed("create the folder"))?;
     let options = Compression {
         quality: args.quality.clone(),
         min_quality: args.min_quality,
@@ -81,41 +83,34 @@ pub(crate) async fn compress_files(args: &CompressFileArgs) -> Result<(), StageE
     let threads = args.threads.map_or_else(cpus, usize::from);
     let sandbox = Sandbox::new(Settings::of_this_executable(&args.limits, args.max_bytes, threads));
     // A few wait, so that a slow file does not hold up those behind it.
-    let mut outcomes = stream::iter(&args.inputs)
-        .map(|input| compress_file(&sandbox, &options, input, &args.output))
+    let mut results = stream::iter(&args.inputs)
+        .map(async |input| (input, compress_file(&sandbox, &options, input).await))
         .buffered(4 * threads);
     // Hidden where standard error is no terminal.
     let bar = ProgressBar::new(args.inputs.len() as u64);
-    let mut summary = Summary::default();
-    let mut inputs = args.inputs.iter();
-    while let (Some(outcome), Some(input)) = (outcomes.next().await, inputs.next()) {
-        let outcome = outcome?;
-        let print = || writeln!(std::io::stdout().lock(), "{}: {}", input.display(), outcome.line);
+    let (mut summary, mut written) = (Summary::default(), HashSet::new());
+    while let Some((input, result)) = results.next().await {
+        let result = result?.and_then(|done| write(&args.output, done, &mut written));
+        let (word, bytes, line) = match result {
+            Ok(done) => (done.word, Some((done.before as u64, done.bytes.len() as u64)), done.line),
+            Err((word, line)) => (word, None, line),
+        };
+        let print = || writeln!(std::io::stdout().lock(), "{}: {line}", input.display());
         bar.suspend(print).map_err(failed("print"))?;
-        summary.add(outcome.word, outcome.bytes);
+        summary.add(word, bytes);
         bar.inc(1);
     }
-    drop(outcomes);
+    drop(results);
     sandbox.end().await;
     bar.finish_and_clear();
     write!(std::io::stdout().lock(), "\n{summary}").map_err(failed("print"))?;
     match summary.failed() {
         0 => Ok(()),
         count => {
-            Err(failed("compress local files")(Error::other(format!("{count} of {} files failed", args.inputs.len()))))
+            let message = format!("{count} of {} files failed", args.inputs.len());
+            Err(failed("compress local files")(Error::other(message)))
         }
     }
-}
-
-/// Makes the folder, and refuses sources that would overwrite each other's results.
-fn prepare(args: &CompressFileArgs) -> std::io::Result<()> {
-    let mut names: HashSet<&OsStr> = HashSet::new();
-    for input in &args.inputs {
-        if let Some(name) = input.file_name().filter(|name| !names.insert(name)) {
-            return Err(Error::other(format!("two of the images have the name {}", name.display())));
-        }
-    }
-    std::fs::create_dir_all(&args.output)
 }
 
 fn cpus() -> usize {
@@ -126,33 +121,38 @@ async fn compress_file(
     sandbox: &Sandbox,
     options: &Compression,
     input: &Path,
-    output: &Path,
-) -> Result<FileOutcome, StartError> {
-    let unusable = |error: Error| FileOutcome { word: "Failed", bytes: None, line: error.to_string() };
+) -> Result<Result<Done, NotDone>, StartError> {
     let source = match tokio::fs::read(input).await {
         Ok(source) => source,
-        Err(error) => return Ok(unusable(error)),
+        Err(error) => return Ok(Err(("Failed", error.to_string()))),
     };
     let compressed = match sandbox.compress(&source, options).await? {
         Ok(compressed) => compressed,
         Err(failure) => {
             let word = failure.reason.as_str();
-            return Ok(FileOutcome { word, bytes: None, line: format!("{word}: {}", failure.message) });
+            return Ok(Err((word, format!("{word}: {}", failure.message))));
         }
     };
-    let word = if compressed.bytes.is_some() { "Compressed" } else { "KeptOriginal" };
-    let bytes = compressed.bytes.as_deref().unwrap_or(&source);
-    let mut path = output.join(input.file_name().unwrap_or_default());
+    let mut name = PathBuf::from(input.file_name().unwrap_or_default());
     if compressed.format != compressed.source_format {
-        path.set_extension(compressed.format.extension());
+        name.set_extension(compressed.format.extension());
     }
-    if let Err(error) = tokio::fs::write(path, bytes).await {
-        return Ok(unusable(error));
-    }
-    let (before, after) = (source.len() as u64, bytes.len() as u64);
-    let (from, to) = (compressed.source_quality, compressed.quality);
+    let before = source.len();
+    let (word, bytes) = compressed.bytes.map_or(("KeptOriginal", source), |bytes| ("Compressed", bytes));
+    let (after, from, to) = (bytes.len(), compressed.source_quality, compressed.quality);
     let line = format!("{word}, {before} -> {after} bytes ({} %), quality {from} -> {to}", after * 100 / before.max(1));
-    Ok(FileOutcome { word, bytes: Some((before, after)), line })
+    Ok(Ok(Done { name, before, bytes, word, line }))
+}
+
+/// Writes a result, unless another one of this run has its name.
+fn write(folder: &Path, done: Done, written: &mut HashSet<PathBuf>) -> Result<Done, NotDone> {
+    if !written.insert(done.name.clone()) {
+        return Err(("Failed", format!("the result of an image before it is {}", done.name.display())));
+    }
+    match std::fs::write(folder.join(&done.name), &done.bytes) {
+        Ok(()) => Ok(done),
+        Err(error) => Err(("Failed", error.to_string())),
+    }
 }
 
 fn quality(text: &str) -> Result<IntOrString, String> {

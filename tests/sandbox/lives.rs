@@ -1,5 +1,6 @@
 //! How long children live: as their parent, as the image that is waited for, and not without bounds.
 
+use std::io::Write;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -29,7 +30,8 @@ pub(crate) fn parent() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let sandbox = sandbox(1, LONG);
-        println!("{}", id(&sandbox).await.as_raw_nonzero());
+        let child = id(&sandbox).await.as_raw_nonzero();
+        writeln!(std::io::stdout(), "{child}").expect("a pipe");
         let hung = sandbox.compress(b"hang", &Compression::default()).await;
         panic!("it hangs, but {hung:?}");
     })

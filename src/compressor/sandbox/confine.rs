@@ -39,6 +39,7 @@ pub enum ConfineError {
 pub fn confine(memory: u64) -> Result<(), ConfineError> {
     // The parent reads standard error only at the end: nothing may wait for it.
     restrict("set standard error non-blocking", fcntl_setfl(stdio::stderr(), OFlags::NONBLOCK))?;
+    // Of the thread that started it, to be exact: threads of a runtime live as long as it does.
     restrict("bind its life to the parent's", process::set_parent_process_death_signal(Some(Signal::KILL)))?;
     limit("limit its address space", Resource::As, memory)?;
     limit("forbid memory dumps", Resource::Core, 0)?;
