@@ -17,19 +17,28 @@ pub mod ingest;
 pub mod local;
 pub mod recorder;
 pub mod report;
+pub mod sandbox;
 
+mod memory;
 mod source;
+mod terms;
+
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
 pub use crate::api::stage::PERMANENT_EXIT_CODE;
 use crate::api::stage::{SOURCE_MOUNT, StageInput};
 use crate::egress::{Egress, EgressArgs, SetupError};
+use crate::manifest::image_limits::ImageLimitArgs;
 use crate::manifest::limits::LimitArgs;
 use crate::manifest::source::Rules;
 use crate::records::{Patience, RecordError, Records, RecordsArgs};
 use crate::storage::{Storage, StorageArgs, StorageError};
 use crate::telemetry::LogArgs;
+use memory::{Demand, MemoryError};
+use sandbox::Sandbox;
+use sandbox::child::CodecChildArgs;
 
 /// Runs one stage of a batch, or compresses local files.
 #[derive(Parser, Debug)]
@@ -43,9 +52,20 @@ pub struct CompressorArgs {
     pub command: Command,
 }
 
-/// What the compressor does.
+/// What the compressor's process does.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Work that has a runtime.
+    #[command(flatten)]
+    Work(Work),
+    /// Compress what comes by standard input, confined; the other subcommands start it.
+    #[command(hide = true)]
+    CodecChild(CodecChildArgs),
+}
+
+/// What the compressor does.
+#[derive(Subcommand, Debug)]
+pub enum Work {
     /// Run all stages of a small batch.
     Run(Box<StageArgs>),
     /// Split the source into shards and record its products.
@@ -65,9 +85,6 @@ pub enum Command {
     CompressFile(local::CompressFileArgs),
 }
 
-/// More CPUs are used by more pods: the memory of a pod is what bounds it.
-const MAX_CODEC_THREADS: usize = 2;
-
 /// What every stage needs.
 #[derive(Args, Debug)]
 pub struct StageArgs {
@@ -81,6 +98,8 @@ pub struct StageArgs {
     concurrency: ConcurrencyArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    image_limits: ImageLimitArgs,
     /// The batch and its options as JSON; the controller writes it.
     #[arg(long, env = crate::api::stage::STAGE_INPUT_ENV)]
     stage_input: String,
@@ -95,10 +114,14 @@ pub(crate) struct ConcurrencyArgs {
     /// Images that are fetched, waiting or compressed at the same time; each may hold one body in memory.
     #[arg(long, env = "IMAGEBATCH_IMAGES_IN_FLIGHT", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=256))]
     images_in_flight: u16,
-    /// Images that are compressed at the same time; by default one a CPU, at most two, as each may
-    /// need half a gigabyte of memory.
-    #[arg(long, env = "IMAGEBATCH_CODEC_THREADS")]
-    codec_threads: Option<usize>,
+    /// Images that are compressed at the same time, each in a codec child; by default one a CPU, at most
+    /// two, and not more than fit into the memory limit.
+    #[arg(long, env = "IMAGEBATCH_CODEC_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    codec_threads: Option<u16>,
+    /// Memory the stage may take, codec children included, in bytes; by default the limit of its control
+    /// group, which is that of its container. A stage that may need more does not start.
+    #[arg(long, env = "IMAGEBATCH_MEMORY_LIMIT_BYTES")]
+    memory_limit_bytes: Option<u64>,
 }
 
 /// Why a stage ended without its result.
@@ -107,6 +130,12 @@ pub enum StageError {
     /// The environment does not describe a batch.
     #[error("failed to read the stage's input")]
     ReadInput(#[source] serde_json::Error),
+    /// The stage may need more memory than it may take.
+    #[error("failed to plan the memory")]
+    PlanMemory(#[from] MemoryError),
+    /// The codec's sandbox cannot be set up.
+    #[error("failed to set up the codec's sandbox")]
+    StartCodec(#[from] sandbox::StartError),
     /// The HTTP client cannot be built.
     #[error("failed to set up the HTTP client")]
     ConfigureEgress(#[source] SetupError),
@@ -149,7 +178,7 @@ impl StageError {
     /// Returns whether running the stage again cannot help.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::ReadInput(_) | Self::MissingObject(_) | Self::ParseObject { .. })
+        matches!(self, Self::ReadInput(_) | Self::PlanMemory(_) | Self::MissingObject(_) | Self::ParseObject { .. })
     }
 }
 
@@ -163,13 +192,19 @@ pub(crate) struct Worker {
     pub(crate) rules: Rules,
     pub(crate) source_dir: std::path::PathBuf,
     pub(crate) images_in_flight: usize,
-    pub(crate) codec_threads: usize,
+    pub(crate) sandbox: Arc<Sandbox>,
 }
 
 impl Worker {
     async fn new(args: &StageArgs) -> Result<Self, StageError> {
-        let threads = || std::thread::available_parallelism().map_or(1, usize::from).min(MAX_CODEC_THREADS);
         let input: StageInput = serde_json::from_str(&args.stage_input).map_err(StageError::ReadInput)?;
+        let ConcurrencyArgs { images_in_flight, codec_threads, memory_limit_bytes } = args.concurrency;
+        let body = args.egress.fetch_max_bytes;
+        let demand =
+            Demand { child: args.image_limits.image_memory_bytes, images_in_flight: images_in_flight.into(), body };
+        let threads =
+            demand.codec_threads(codec_threads.map(usize::from), memory_limit_bytes.or_else(memory::limit))?;
+        let codec = sandbox::Settings::of_this_executable(&args.image_limits, body as usize, threads);
         Ok(Self {
             storage: Storage::new(&args.storage)?,
             records: Records::new(&args.records, Patience::Long).await?,
@@ -177,8 +212,8 @@ impl Worker {
             rules: Rules { limits: args.limits.limits(), validation: input.validation },
             input,
             source_dir: args.source_dir.clone(),
-            images_in_flight: args.concurrency.images_in_flight.into(),
-            codec_threads: args.concurrency.codec_threads.unwrap_or_else(threads).max(1),
+            images_in_flight: images_in_flight.into(),
+            sandbox: Arc::new(Sandbox::new(codec)),
         })
     }
 
@@ -189,16 +224,23 @@ impl Worker {
 }
 
 /// Runs a subcommand to its end.
-pub async fn run(command: Command) -> Result<(), StageError> {
-    match command {
-        Command::Ingest(args) => ingest::ingest(&Worker::new(&args).await?).await.map(drop),
-        Command::Compress { stage, index } => compress::compress_shard(&Worker::new(&stage).await?, index).await,
-        Command::Report(args) => report::report(&Worker::new(&args).await?).await,
-        Command::Run(args) => run_all(&Worker::new(&args).await?).await,
-        Command::CompressFile(args) => {
-            local::compress_files(&args).map_err(|source| StageError::Stream { action: "compress local files", source })
+pub async fn run(work: Work) -> Result<(), StageError> {
+    match work {
+        Work::Ingest(args) => stage(&args, async |worker| ingest::ingest(worker).await.map(drop)).await,
+        Work::Compress { stage: args, index } => {
+            stage(&args, async |worker| compress::compress_shard(worker, index).await).await
         }
+        Work::Report(args) => stage(&args, async |worker| report::report(worker).await).await,
+        Work::Run(args) => stage(&args, async |worker| run_all(worker).await).await,
+        Work::CompressFile(args) => local::compress_files(&args).await,
     }
+}
+
+async fn stage(args: &StageArgs, work: impl AsyncFnOnce(&Worker) -> Result<(), StageError>) -> Result<(), StageError> {
+    let worker = Worker::new(args).await?;
+    let result = work(&worker).await;
+    worker.sandbox.end().await;
+    result
 }
 
 async fn run_all(worker: &Worker) -> Result<(), StageError> {

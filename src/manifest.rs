@@ -5,6 +5,7 @@
 
 pub mod cells;
 pub mod formula;
+pub mod image_limits;
 pub mod limits;
 pub mod outcome;
 pub mod problem;

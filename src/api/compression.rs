@@ -92,6 +92,20 @@ impl Effort {
     pub const WORDS: [(&'static str, Self); 2] = [("small", Self::Small), ("fast", Self::Fast)];
 }
 
+/// Returns the quality that options and flags give as text, checked as the CRD checks it: `50%` or `50`.
+#[must_use]
+pub fn parse_quality(text: &str) -> Option<IntOrString> {
+    let number = |digits: &str| {
+        let number: i32 = digits.parse().ok()?;
+        // No sign, no leading zero.
+        ((1..=100).contains(&number) && number.to_string() == digits).then_some(number)
+    };
+    match text.strip_suffix('%') {
+        Some(digits) => number(digits).map(|_| IntOrString::String(text.to_owned())),
+        None => number(text).map(IntOrString::Int),
+    }
+}
+
 fn default_quality() -> IntOrString {
     IntOrString::String("50%".to_owned())
 }
@@ -102,4 +116,20 @@ fn default_min_quality() -> i32 {
 
 fn quality_schema(_: &mut schemars::generate::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "x-kubernetes-int-or-string": true, "default": "50%" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn qualities_are_read_as_the_crd_has_them() {
+        for text in ["1%", "50%", "100%"] {
+            assert_eq!(parse_quality(text), Some(IntOrString::String(text.to_owned())));
+        }
+        assert_eq!(parse_quality("100"), Some(IntOrString::Int(100)));
+        for text in ["", "%", "0", "0%", "101", "101%", "050", "+50", "50 %", "half"] {
+            assert_eq!(parse_quality(text), None, "{text}");
+        }
+    }
 }

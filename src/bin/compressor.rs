@@ -3,18 +3,32 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use imagebatch::compressor::{self, CompressorArgs};
+use imagebatch::compressor::{self, Command, CompressorArgs};
 use imagebatch::telemetry;
 
 fn main() -> ExitCode {
     let args = CompressorArgs::parse();
-    match telemetry::start(&args.log)
-        .and_then(|()| telemetry::block_on(async { Ok(compressor::run(args.command).await) }))
-    {
+    let work = match args.command {
+        Command::Work(work) => work,
+        // It has no use for a log, and confines itself before there are threads.
+        Command::CodecChild(child) => return codec_child(&child),
+    };
+    match telemetry::start(&args.log).and_then(|()| telemetry::block_on(async { Ok(compressor::run(work).await) })) {
         Ok(Err(error)) if error.is_permanent() => {
             telemetry::exit_code(Err(error.into()));
             ExitCode::from(compressor::PERMANENT_EXIT_CODE)
         }
         result => telemetry::exit_code(result.and_then(|stage| Ok(stage?))),
+    }
+}
+
+/// Its parent reads standard error when it ends.
+fn codec_child(args: &compressor::sandbox::child::CodecChildArgs) -> ExitCode {
+    match compressor::sandbox::child::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{:#}", anyhow::Error::from(error));
+            ExitCode::FAILURE
+        }
     }
 }

@@ -7,10 +7,8 @@
 //! ```
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use tokio::sync::Semaphore;
 
 use super::recorder::Recorder;
 use super::{StageError, Worker, image};
@@ -60,9 +58,8 @@ pub(crate) async fn read_shard(worker: &Worker, index: u32) -> Result<Vec<Row>, 
 }
 
 async fn process(worker: &Worker, assembly: &mut Assembly, recorder: &Recorder) -> Result<(), StageError> {
-    let codec = Arc::new(Semaphore::new(worker.codec_threads));
     let mut outcomes = stream::iter(assembly.waiting_urls())
-        .map(|url| image::process(worker, Arc::clone(&codec), url))
+        .map(|url| image::process(worker, url))
         .buffer_unordered(worker.images_in_flight);
     while let Some(outcome) = outcomes.next().await {
         for row in assembly.fill(&outcome?) {

@@ -1,26 +1,22 @@
-//! One image: fetch -> codec -> store. Its failure is its outcome; only storage that stays away
+//! One image: fetch -> codec, in the sandbox -> store. Its failure is its outcome; only storage that stays away
 //! ends the shard.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 
 use super::{StageError, Worker};
-use crate::api::compression::{Compression, Effort, OutputFormat};
 use crate::egress::FetchError;
 use crate::manifest::outcome::{FailureReason, ImageOutcome, Outcome};
 
 /// Processes one image to its outcome.
-pub(crate) async fn process(worker: &Worker, codec: Arc<Semaphore>, url: String) -> Result<ImageOutcome, StageError> {
+pub(crate) async fn process(worker: &Worker, url: String) -> Result<ImageOutcome, StageError> {
     let start = Instant::now();
     let (fetched, attempts) = worker.egress.fetch(&url).await;
     let mut outcome = match fetched {
         Err(error) => failed_fetch(&url, &error),
-        Ok(source) => compress_and_store(worker, codec, &url, source).await?,
+        Ok(source) => compress_and_store(worker, &url, source).await?,
     };
     outcome.attempts = attempts.into();
     outcome.duration_ms = start.elapsed().as_millis() as i64;
@@ -28,27 +24,17 @@ pub(crate) async fn process(worker: &Worker, codec: Arc<Semaphore>, url: String)
     Ok(outcome)
 }
 
-async fn compress_and_store(
-    worker: &Worker,
-    codec: Arc<Semaphore>,
-    url: &str,
-    source: Bytes,
-) -> Result<ImageOutcome, StageError> {
-    let options = codec_options(&worker.input.compression);
-    let compressed = {
-        // Never closed, so an error cannot happen; without a permit the image would just run at once.
-        let _permit = codec.acquire().await.ok();
-        let source = source.clone();
-        tokio::task::spawn_blocking(move || codec::compress(&source, &options, &codec::Limits::default())).await
-    };
-    let compressed = match compressed {
-        Ok(Ok(compressed)) => compressed,
-        Ok(Err(error)) => return Ok(ImageOutcome::failed(url, codec_reason(&error), error.to_string())),
-        Err(panic) => return Ok(ImageOutcome::failed(url, FailureReason::CodecCrashed, panic.to_string())),
+async fn compress_and_store(worker: &Worker, url: &str, source: Bytes) -> Result<ImageOutcome, StageError> {
+    let compressed = match worker.sandbox.compress(&source, &worker.input.compression).await? {
+        Ok(compressed) => compressed,
+        Err(failure) => return Ok(ImageOutcome::failed(url, failure.reason, failure.message)),
     };
     let bytes_in = source.len() as i64;
     let (outcome, bytes) = match compressed.bytes {
-        Some(bytes) => (Outcome::Compressed, Bytes::from(bytes)),
+        Some(bytes) => {
+            drop(source);
+            (Outcome::Compressed, Bytes::from(bytes))
+        }
         None => (Outcome::KeptOriginal, source),
     };
     let sha256 = hex::encode(Sha256::digest(&bytes));
@@ -72,36 +58,6 @@ async fn compress_and_store(
         quality: Some(compressed.quality.into()),
         duration_ms: 0,
     })
-}
-
-/// Returns the codec's options for `spec.compression`, which the API server has validated.
-pub(crate) fn codec_options(compression: &Compression) -> codec::Options {
-    let quality = match &compression.quality {
-        IntOrString::Int(quality) => codec::Quality::Absolute((*quality).clamp(1, 100) as u8),
-        IntOrString::String(quality) => {
-            codec::Quality::Relative(quality.trim_end_matches('%').parse().unwrap_or(50).clamp(1, 100))
-        }
-    };
-    let effort = match compression.effort {
-        Effort::Small => codec::Effort::Small,
-        Effort::Fast => codec::Effort::Fast,
-    };
-    let min_quality = compression.min_quality.clamp(1, 100) as u8;
-    let format = match compression.format {
-        OutputFormat::Keep => codec::TargetFormat::Keep,
-        OutputFormat::Jpeg => codec::TargetFormat::Jpeg,
-        OutputFormat::Png => codec::TargetFormat::Png,
-        OutputFormat::WebP => codec::TargetFormat::WebP,
-    };
-    let side = |limit: Option<i32>| limit.map(i32::unsigned_abs);
-    codec::Options {
-        quality,
-        min_quality,
-        effort,
-        format,
-        max_width: side(compression.max_width),
-        max_height: side(compression.max_height),
-    }
 }
 
 fn failed_fetch(url: &str, error: &FetchError) -> ImageOutcome {
@@ -134,17 +90,6 @@ fn fetch_reason(error: &FetchError) -> FailureReason {
             500..=599 => FailureReason::HostFailed,
             _ => FailureReason::InvalidResponse,
         },
-    }
-}
-
-fn codec_reason(error: &codec::Error) -> FailureReason {
-    match error {
-        codec::Error::NotAnImage { .. } => FailureReason::NotAnImage,
-        codec::Error::UnsupportedFormat { .. } => FailureReason::UnsupportedFormat,
-        codec::Error::ImageTruncated { .. } => FailureReason::ImageTruncated,
-        codec::Error::ImageCorrupt { .. } => FailureReason::ImageCorrupt,
-        codec::Error::ImageTooLarge { .. } => FailureReason::ImageTooLarge,
-        codec::Error::EncodeFailed { .. } => FailureReason::EncodeFailed,
     }
 }
 

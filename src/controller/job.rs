@@ -19,6 +19,7 @@ use super::plan::Step;
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::stage::{PERMANENT_EXIT_CODE, SOURCE_MOUNT, STAGE_INPUT_ENV, Stage, StageInput};
+use crate::manifest::image_limits::ImageLimitArgs;
 use crate::manifest::limits::LimitArgs;
 
 /// How the pods of Jobs are made.
@@ -36,8 +37,8 @@ pub struct WorkerArgs {
     /// Memory request of a pod.
     #[arg(long, env = "IMAGEBATCH_WORKER_MEMORY_REQUEST", default_value = "256Mi")]
     pub worker_memory_request: String,
-    /// Memory limit of a pod.
-    #[arg(long, env = "IMAGEBATCH_WORKER_MEMORY_LIMIT", default_value = "1Gi")]
+    /// Memory limit of a pod. A pod that may need more, by what it is to do at once, does not start.
+    #[arg(long, env = "IMAGEBATCH_WORKER_MEMORY_LIMIT", default_value = "2Gi")]
     pub worker_memory_limit: String,
     /// Log filter of a pod.
     #[arg(long, env = "IMAGEBATCH_WORKER_LOG", default_value = "info")]
@@ -45,6 +46,9 @@ pub struct WorkerArgs {
     /// Bounds of a CSV, for the pods that read one.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Bounds of an image, for the pods that compress.
+    #[command(flatten)]
+    pub image_limits: ImageLimitArgs,
 }
 
 /// Failures of an index, or of a Job with one pod, before it is given up. Kubernetes waits 10 s before
@@ -120,6 +124,7 @@ fn failure_policy(indexed: bool) -> PodFailurePolicy {
 }
 
 fn pod(batch: &ImageBatch, stage: Stage, input: &str, settings: &WorkerArgs) -> PodSpec {
+    let limits = settings.limits.variables().into_iter().chain(settings.image_limits.variables());
     let env =
         |name: &str, value: &str| EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None };
     let config_map =
@@ -132,7 +137,7 @@ fn pod(batch: &ImageBatch, stage: Stage, input: &str, settings: &WorkerArgs) -> 
         env: Some(
             [env(STAGE_INPUT_ENV, input), env("IMAGEBATCH_LOG", &settings.worker_log)]
                 .into_iter()
-                .chain(settings.limits.variables().iter().map(|(name, value)| env(name, value)))
+                .chain(limits.map(|(name, value)| env(name, &value)))
                 .collect(),
         ),
         env_from: Some(vec![EnvFromSource {

@@ -68,13 +68,17 @@ pub enum FailureReason {
     EncodeFailed,
     /// The codec crashed on the image.
     CodecCrashed,
+    /// The codec worked on the image for too long.
+    CodecTimeout,
+    /// The codec needed more memory for the image than it may have.
+    CodecOutOfMemory,
     /// The batch ended before the image was reached; the row's message names the cause.
     NotProcessed,
 }
 
 impl FailureReason {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::InvalidUrl,
         Self::UrlTooLong,
         Self::PortForbidden,
@@ -100,6 +104,8 @@ impl FailureReason {
         Self::ImageTooLarge,
         Self::EncodeFailed,
         Self::CodecCrashed,
+        Self::CodecTimeout,
+        Self::CodecOutOfMemory,
         Self::NotProcessed,
     ];
 
@@ -132,6 +138,8 @@ impl FailureReason {
             Self::ImageTooLarge => "ImageTooLarge",
             Self::EncodeFailed => "EncodeFailed",
             Self::CodecCrashed => "CodecCrashed",
+            Self::CodecTimeout => "CodecTimeout",
+            Self::CodecOutOfMemory => "CodecOutOfMemory",
             Self::NotProcessed => "NotProcessed",
         }
     }

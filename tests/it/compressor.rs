@@ -14,9 +14,9 @@ use sha2::{Digest, Sha256};
 use crate::harness::{Harness, PATIENCE};
 
 /// A batch without an ImageBatch: what a pod is told is all it knows.
-struct Batch<'a> {
+pub(crate) struct Batch<'a> {
     harness: &'a Harness,
-    input: StageInput,
+    pub(crate) input: StageInput,
 }
 
 impl<'a> Batch<'a> {
@@ -35,7 +35,7 @@ impl<'a> Batch<'a> {
     }
 
     /// A batch of one product a list of paths at the origin.
-    fn of_products(harness: &'a Harness, products: &[&[&str]]) -> Self {
+    pub(crate) fn of_products(harness: &'a Harness, products: &[&[&str]]) -> Self {
         let products = products.iter().enumerate().map(|(index, paths)| Product {
             serial_number: (index + 1).to_string(),
             name: format!("Product {}", index + 1),
@@ -70,7 +70,7 @@ impl<'a> Batch<'a> {
         (results.ingest.expect("ingest's result"), results.report)
     }
 
-    async fn outcomes(&self, shard: u32) -> BTreeMap<u64, RowOutcome> {
+    pub(crate) async fn outcomes(&self, shard: u32) -> BTreeMap<u64, RowOutcome> {
         let outcomes = self.harness.records.outcomes(&self.input.uid, shard).await.expect("MongoDB answers");
         outcomes.into_iter().map(|it| (it.row, it)).collect()
     }
@@ -307,7 +307,21 @@ async fn local_files_are_compressed_by_the_same_codec() {
         let size = |folder: &PathBuf| std::fs::metadata(folder.join(name)).expect("the file").len();
         assert!(size(&folder) < size(&images), "{name}");
     }
-    let output = run(&["page.jpg"]);
+    // The first takes longest, and results come in the images' order all the same.
+    let names = ["dandelion-16mp.jpg", "page.jpg", "mountain-thumb.jpg", "truncated.jpg", "wine-corner.jpg"];
+    let output = run(&names);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("NotAnImage"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (lines, table) = text.split_once("\n\n").expect("a table behind the lines");
+    for (name, line) in names.iter().zip(lines.lines()) {
+        assert!(line.contains(name), "{text}");
+    }
+    let counts: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
+    let counts: Vec<String> = counts.into_iter().skip(1).map(|words| words.join(" ")).collect();
+    assert_eq!(counts, ["Compressed 3", "ImageTruncated 1", "NotAnImage 1", "all 5"], "{text}");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains('\x1b'), "no progress bar where there is no terminal");
+    // Two results of one name would be one file.
+    let output = run(&["mountain-thumb.jpg", "mountain-thumb.jpg"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("the result of an image before it is mountain-thumb.jpg"));
 }

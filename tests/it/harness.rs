@@ -1,6 +1,7 @@
 //! What every test stands on: the servers of `tests/cluster/services`, and in them a namespace, a
 //! database and a storage prefix of the test's own, so that tests run side by side.
 
+pub(crate) mod bombs;
 pub(crate) mod origin;
 pub(crate) mod pods;
 

@@ -171,6 +171,20 @@ capabilities:
 {{- end -}}
 {{- end -}}
 
+{{/* Bounds of an image: the controller hands them on to the Jobs. */}}
+{{- define "imagebatch.imageLimits" -}}
+{{- with .Values.limits.image -}}
+- name: IMAGEBATCH_IMAGE_MAX_PIXELS
+  value: {{ .maxPixels | int64 | quote }}
+- name: IMAGEBATCH_IMAGE_MAX_SIDE
+  value: {{ .maxSide | int64 | quote }}
+- name: IMAGEBATCH_IMAGE_TIMEOUT_SECONDS
+  value: {{ .timeoutSeconds | int64 | quote }}
+- name: IMAGEBATCH_IMAGE_MEMORY_BYTES
+  value: {{ .memoryBytes | int64 | quote }}
+{{- end -}}
+{{- end -}}
+
 {{- define "imagebatch.probes" -}}
 livenessProbe:
   httpGet:

@@ -70,6 +70,8 @@ mod sniff;
 mod tiff;
 mod webp;
 
+use serde::{Deserialize, Serialize};
+
 pub use crate::{
     error::Error,
     format::{Format, TargetFormat},
@@ -131,8 +133,8 @@ impl Default for Options {
     }
 }
 
-/// The outcome of a compression.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The outcome of a compression. Serialized it has no [`bytes`](Self::bytes): they are sent beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compressed {
     /// Format of what is to be stored.
     pub format: Format,
@@ -150,6 +152,7 @@ pub struct Compressed {
     pub quality_floor: bool,
     /// The result; `None` means that compression did not help and the original is to be stored. It
     /// is smaller than the source, unless another format or a smaller picture was asked for.
+    #[serde(skip)]
     pub bytes: Option<Vec<u8>>,
 }
 

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::api::compression;
 use crate::api::webhook::Webhook;
 use crate::manifest::limits::Limits;
 use crate::manifest::url_cell;
@@ -46,12 +47,7 @@ pub(crate) fn parse_display_name(value: &str) -> Result<String, String> {
 }
 
 pub(crate) fn parse_quality(value: &str) -> Result<IntOrString, String> {
-    let number = |digits: &str| plain_integer(digits).filter(|it| QUALITY.contains(it));
-    match value.strip_suffix('%') {
-        Some(digits) => number(digits).map(|_| IntOrString::String(value.to_owned())),
-        None => number(value).map(IntOrString::Int),
-    }
-    .ok_or_else(|| {
+    compression::parse_quality(value).ok_or_else(|| {
         format!("is {value:?}; it may be 1% to 100% of the source's own quality, or an integer from 1 to 100")
     })
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::Router;
 use axum::body::Body;
@@ -12,6 +12,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::stream;
+
+use super::bombs::{self, Bomb};
 
 /// The server; ends with the test.
 pub(crate) struct Origin {
@@ -78,11 +80,20 @@ async fn answer(State(requests): State<Requests>, UrlPath(path): UrlPath<String>
             let chunk = bytes::Bytes::from(vec![0_u8; 1 << 16]);
             Body::from_stream(stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone()))).into_response()
         }
+        "bomb/gzip" => ([(header::CONTENT_ENCODING, "gzip")], bomb("gzip")).into_response(),
         "csv/good.csv" => csv("https://shop.example/1.jpg"),
         "csv/bad.csv" => csv("nothing"),
         "csv/page.csv" => "<!DOCTYPE html><html></html>".into_response(),
-        file_name => file(file_name).await,
+        name => match name.strip_prefix("bomb/") {
+            Some(name) => bomb(name).into_response(),
+            None => file(name).await,
+        },
     }
+}
+
+fn bomb(name: &str) -> Vec<u8> {
+    static BOMBS: LazyLock<Vec<Bomb>> = LazyLock::new(bombs::all);
+    BOMBS.iter().find(|bomb| bomb.name == name).expect("a bomb").bytes.clone()
 }
 
 fn csv(image: &str) -> Response {

@@ -34,7 +34,11 @@ impl Harness {
         let variables = container.env.iter().flatten();
         let variables = variables.map(|it| (it.name.clone(), it.value.clone().unwrap_or_default()));
         let index = ("JOB_COMPLETION_INDEX".to_owned(), index.to_string());
-        self.compressor(&command[1..], variables.chain([index]))
+        // As its control group would tell it.
+        let limit = &container.resources.as_ref().and_then(|it| it.limits.as_ref()).expect("limits")["memory"].0;
+        let gibibytes: u64 = limit.strip_suffix("Gi").and_then(|it| it.parse().ok()).expect("gibibytes");
+        let limit = ("IMAGEBATCH_MEMORY_LIMIT_BYTES".to_owned(), (gibibytes << 30).to_string());
+        self.compressor(&command[1..], variables.chain([index, limit]))
     }
 
     /// Starts the compressor's executable as a pod of this installation would.
