@@ -14,4 +14,5 @@ mod manifest;
 mod messy;
 mod path;
 mod repeat;
+mod retry;
 mod webhook;
