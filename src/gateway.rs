@@ -151,6 +151,8 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/batches", post(submit::submit))
         .route("/v1/batches/{id}", get(status::show))
         .route("/v1/batches/{id}/deliveries", get(deliveries::list))
+        .route("/v1/batches/{id}/deliveries/redeliver", post(deliveries::redeliver))
+        .route("/v1/batches/{id}/deliveries/test", post(deliveries::test))
         .route("/v1/batches/{id}/retry", post(retry::retry))
         .route("/v1/batches/{id}/output.csv", get(report::output_csv))
         .route("/v1/batches/{id}/failed.csv", get(report::failed_csv))

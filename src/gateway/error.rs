@@ -54,6 +54,10 @@ pub enum Code {
     MethodNotAllowed,
     /// The range lies outside of the object.
     RangeNotSatisfiable,
+    /// The batch has no webhook, or nothing was told to it yet.
+    NoWebhook,
+    /// The batch's webhook was called by hand as often as allowed.
+    TooManyDeliveries,
     /// As many uploads as allowed are running.
     TooManyUploads,
     /// Object storage cannot be reached.
@@ -93,6 +97,8 @@ impl Code {
             Self::NotFound => (StatusCode::NOT_FOUND, "There is nothing here"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed"),
             Self::RangeNotSatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, "The range is not satisfiable"),
+            Self::NoWebhook => (StatusCode::NOT_FOUND, "There is no webhook to call"),
+            Self::TooManyDeliveries => (StatusCode::TOO_MANY_REQUESTS, "The webhook was called too often"),
             Self::TooManyUploads => (StatusCode::SERVICE_UNAVAILABLE, "Too many uploads are running"),
             Self::StorageUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "Object storage is not available"),
             Self::RecordsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "The records are not available"),
