@@ -147,15 +147,12 @@ async fn deliver(context: &Context, mut delivery: Delivery) -> Result<(), Delive
         "webhook called"
     );
     webhook::settle(&mut delivery, attempt, retry_after, fastrand::f64());
-    context.records.update_delivery(&delivery).await?;
-    match (delivery.kind, delivery.state) {
-        (DeliveryKind::Event, _) => tell(context, &delivery).await,
-        (DeliveryKind::Redelivery, DeliveryState::Delivered) => {
-            context.records.end_event(delivery.event_id()).await?;
-            tell(context, &delivery).await
-        }
-        (DeliveryKind::Redelivery | DeliveryKind::Test, _) => Ok(()),
+    let ends_event = delivery.kind == DeliveryKind::Redelivery && delivery.state == DeliveryState::Delivered;
+    if ends_event {
+        context.records.end_event(delivery.event_id()).await?;
     }
+    context.records.update_delivery(&delivery).await?;
+    if ends_event || delivery.kind == DeliveryKind::Event { tell(context, &delivery).await } else { Ok(()) }
 }
 
 /// Sends an event; the inner error says why there was no answer.
