@@ -206,6 +206,7 @@ fn ingest(folder: &Path, upload: &Upload, figures: &mut Figures) -> Result<()> {
         validation: Validation::default(),
         compression: Compression::default(),
         report: Report::default(),
+        retry: None,
         unprocessed_because: UnprocessedCause::ShardFailed,
     };
     let input = serde_json::to_string(&input)?;

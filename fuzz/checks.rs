@@ -74,6 +74,7 @@ pub(crate) fn csv_export(bytes: &[u8]) {
             cells: vec![number.to_string(), format!("x{}", pair[0]), url(number), pair[pair.len() - 1].to_owned()],
             urls: vec![url(number)],
             skipped: Vec::new(),
+            kept: Vec::new(),
         })
         .collect();
     let mut report = ReportWriter::new(columns, Report::default(), Vec::new(), Vec::new()).expect("a Vec grows");

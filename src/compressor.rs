@@ -1,7 +1,7 @@
 //! The worker: runs the stages of one batch inside of Jobs, and compresses local files.
 //!
 //! ```text
-//! ingest:   source -> rows -> shards and product records
+//! ingest:   source -> rows -> shards and product records; a retry's rows are those of the earlier batch
 //! compress: shard -> fetch -> codec -> store -> record -> part
 //! report:   parts and records -> output.csv, failed.csv
 //! run:      the three in one pod, for small batches
@@ -20,6 +20,7 @@ pub mod report;
 pub mod sandbox;
 
 mod memory;
+mod retry;
 mod source;
 mod terms;
 
@@ -32,6 +33,7 @@ use crate::api::stage::{SOURCE_MOUNT, StageInput};
 use crate::egress::{Egress, EgressArgs, SetupError};
 use crate::manifest::image_limits::ImageLimitArgs;
 use crate::manifest::limits::LimitArgs;
+use crate::manifest::shard::Manifest;
 use crate::manifest::source::Rules;
 use crate::records::{Patience, RecordError, Records, RecordsArgs};
 use crate::storage::{Storage, StorageArgs, StorageError};
@@ -70,12 +72,12 @@ pub enum Work {
     Run(Box<StageArgs>),
     /// Split the source into shards and record its products.
     Ingest(Box<StageArgs>),
-    /// Fetch, compress and store the images of one shard.
+    /// Fetch, compress and store the images of one part of the batch.
     Compress {
         /// What every stage needs.
         #[command(flatten)]
         stage: Box<StageArgs>,
-        /// The shard; an Indexed Job sets it.
+        /// The part: a shard, or some of a retry; an Indexed Job sets it.
         #[arg(long, env = "JOB_COMPLETION_INDEX")]
         index: u32,
     },
@@ -219,7 +221,18 @@ impl Worker {
 
     /// Returns the keys of the batch's objects.
     pub(crate) fn keys(&self) -> crate::storage::key::BatchKeys {
-        self.storage.keys().batch(&self.input.namespace, &self.input.uid)
+        let StageInput { namespace, uid, retry, .. } = &self.input;
+        self.storage.keys().batch_or_retry(namespace, uid, retry.as_ref())
+    }
+
+    /// Returns the batch's manifest, which ingest has written.
+    pub(crate) async fn manifest(&self) -> Result<Manifest, StageError> {
+        self.read_manifest(self.keys().manifest()).await
+    }
+
+    async fn read_manifest(&self, key: String) -> Result<Manifest, StageError> {
+        let bytes = self.storage.read(&key).await?.ok_or_else(|| StageError::MissingObject(key.clone()))?;
+        serde_json::from_slice(&bytes).map_err(|source| StageError::ParseObject { key, source })
     }
 }
 
@@ -228,7 +241,8 @@ pub async fn run(work: Work) -> Result<(), StageError> {
     match work {
         Work::Ingest(args) => stage(&args, async |worker| ingest::ingest(worker).await.map(drop)).await,
         Work::Compress { stage: args, index } => {
-            stage(&args, async |worker| compress::compress_shard(worker, index).await).await
+            let shards = async |worker: &Worker| compress_shards(worker, worker.manifest().await?.shards_of(index)).await;
+            stage(&args, shards).await
         }
         Work::Report(args) => stage(&args, async |worker| report::report(worker).await).await,
         Work::Run(args) => stage(&args, async |worker| run_all(worker).await).await,
@@ -245,8 +259,13 @@ async fn stage(args: &StageArgs, work: impl AsyncFnOnce(&Worker) -> Result<(), S
 
 async fn run_all(worker: &Worker) -> Result<(), StageError> {
     let Some(manifest) = ingest::ingest(worker).await? else { return Ok(()) };
-    for index in 0..manifest.shards {
-        compress::compress_shard(worker, index).await?;
-    }
+    compress_shards(worker, 0..manifest.shards).await?;
     report::report(worker).await
+}
+
+async fn compress_shards(worker: &Worker, shards: std::ops::Range<u32>) -> Result<(), StageError> {
+    for shard in shards {
+        compress::compress_shard(worker, shard).await?;
+    }
+    Ok(())
 }

@@ -18,6 +18,7 @@ pub mod deliver;
 pub mod error;
 pub mod health;
 pub mod job;
+pub mod lineage;
 pub mod observe;
 pub mod plan;
 pub mod status;
@@ -45,7 +46,7 @@ use crate::records::request::Origin;
 use crate::telemetry;
 use context::{Context, ControllerArgs, STATUS_INTERVAL};
 use error::{RECONCILE_TIMEOUT, ReconcileError};
-use observe::{Observed, observe};
+use observe::{Observed, Retried, observe};
 use plan::{End, Phase, Plan, Subject, plan};
 
 /// Retry of a source that is not there.
@@ -162,11 +163,15 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
     let now = Time(Timestamp::now());
     let start = before.start_time.as_ref().map_or(now.0, |it| it.0);
     let deadline = start.saturating_add(SignedDuration::from_secs(batch.spec.active_deadline_seconds)).unwrap_or(start);
-    let plan = plan(Subject { spec: &batch.spec, enabled, deadline }, &observed, now.0);
+    let retry = before.retry.as_ref();
+    let plan = plan(Subject { spec: &batch.spec, retry, enabled, deadline }, &observed, now.0);
+    if let Some(Retried::Ready(retry)) = &observed.retried {
+        lineage::note_retry(context, batch, retry).await?;
+    }
     if let Some(step) = &plan.step {
         apply::apply_step(&context.client, &context.recorder, &context.worker, batch, step).await?;
     }
-    let keys = context.storage.keys().batch(&namespace, &uid);
+    let keys = context.storage.keys().batch_or_retry(&namespace, &uid, retry);
     let status = status::compute_status(batch, &keys, &observed, &plan, &now);
     if status != before {
         if let Some(wait) = context.hold_back(&uid).filter(|_| is_mere_progress(&before, &status)) {
@@ -200,7 +205,7 @@ fn is_mere_progress(before: &ImageBatchStatus, after: &ImageBatchStatus) -> bool
 fn next(plan: &Plan) -> Action {
     match plan.phase {
         Phase::Ended(_) => Action::await_change(),
-        Phase::WaitingForSource(_) => Action::requeue(SOURCE_INTERVAL),
+        Phase::WaitingForSource { .. } => Action::requeue(SOURCE_INTERVAL),
         _ => Action::requeue(STATUS_INTERVAL),
     }
 }

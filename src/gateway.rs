@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! POST /v1/batches                 body -> upload (storage, validator) -> submit (ImageBatch, record)
+//! POST /v1/batches/{id}/retry      batch -> its retry (ImageBatch, record)
 //! GET  /v1/batches/{id}            batch -> status
 //! GET  /v1/batches/{id}/output.csv batch -> report -> object
 //! GET  /images/{key}               image -> object
@@ -27,6 +28,7 @@ mod options;
 mod raw;
 mod report;
 mod request;
+mod retry;
 mod server;
 mod status;
 mod submit;
@@ -149,6 +151,9 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/batches", post(submit::submit))
         .route("/v1/batches/{id}", get(status::show))
         .route("/v1/batches/{id}/deliveries", get(deliveries::list))
+        .route("/v1/batches/{id}/deliveries/redeliver", post(deliveries::redeliver))
+        .route("/v1/batches/{id}/deliveries/test", post(deliveries::test))
+        .route("/v1/batches/{id}/retry", post(retry::retry))
         .route("/v1/batches/{id}/output.csv", get(report::output_csv))
         .route("/v1/batches/{id}/failed.csv", get(report::failed_csv))
         .route("/images/{*key}", get(image::image));

@@ -34,8 +34,12 @@ pub mod reason {
     pub const IMAGES_FAILED: &str = "ImagesFailed";
     /// The source has rows that cannot be worked on.
     pub const INVALID_SOURCE: &str = "InvalidSource";
-    /// The ConfigMap or its key does not exist (yet).
+    /// The ConfigMap or its key, or the batch that is to be retried, does not exist (yet).
     pub const SOURCE_NOT_FOUND: &str = "SourceNotFound";
+    /// The batch that is to be retried has not ended yet.
+    pub const SOURCE_NOT_FINISHED: &str = "SourceNotFinished";
+    /// The batch that is to be retried has no images without a result.
+    pub const NOTHING_TO_RETRY: &str = "NothingToRetry";
     /// The installation does not work in this namespace.
     pub const NAMESPACE_NOT_ENABLED: &str = "NamespaceNotEnabled";
     /// The source is valid.

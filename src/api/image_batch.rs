@@ -30,6 +30,7 @@ use super::webhook::Webhook;
     derive = "PartialEq",
     doc = "A list of products whose images are downloaded, compressed and stored, with a report in the input's order.",
     validation = Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be a DNS label of at most 40 characters: names of Jobs and pods are derived from it"),
+    validation = Rule::new("!has(self.spec.source.failedOf) || self.spec.source.failedOf.name != self.metadata.name").message("spec.source.failedOf must be another ImageBatch"),
     scale(
         spec_replicas_path = ".spec.parallelism",
         status_replicas_path = ".status.active",
@@ -47,6 +48,7 @@ use super::webhook::Webhook;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("!has(self.source.failedOf) || (self.validation.onInvalidRow == 'Reject' && self.validation.onDuplicateSerialNumber == 'Warn')").message("spec.validation has no meaning beside spec.source.failedOf: its rows are validated already"),
     validation = Rule::new("self.source == oldSelf.source").message("spec.source is immutable: create another ImageBatch"),
     validation = Rule::new("self.validation == oldSelf.validation").message("spec.validation is immutable: create another ImageBatch"),
     validation = Rule::new("self.compression == oldSelf.compression").message("spec.compression is immutable: create another ImageBatch"),

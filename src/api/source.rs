@@ -13,7 +13,7 @@ pub const MAX_INLINE_BYTES: usize = 8 * 1024;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("(has(self.products) ? 1 : 0) + (has(self.configMapKeyRef) ? 1 : 0) + (has(self.url) ? 1 : 0) + (has(self.upload) ? 1 : 0) == 1").message("exactly one of products, configMapKeyRef, url and upload must be set")
+    validation = Rule::new("(has(self.products) ? 1 : 0) + (has(self.configMapKeyRef) ? 1 : 0) + (has(self.url) ? 1 : 0) + (has(self.upload) ? 1 : 0) + (has(self.failedOf) ? 1 : 0) == 1").message("exactly one of products, configMapKeyRef, url, upload and failedOf must be set")
 )]
 pub struct Source {
     /// Inline rows, for small batches: at most 50 products and 8 KiB.
@@ -33,6 +33,11 @@ pub struct Source {
     /// A CSV in object storage, written there by the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<Upload>,
+
+    /// An earlier batch of the same namespace: its images without a result are fetched again, and the
+    /// reports hold all of its rows, with the results that it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_of: Option<FailedOf>,
 }
 
 /// One product of an inline source.
@@ -59,6 +64,14 @@ pub struct ConfigMapKey {
     /// The key whose value is the CSV.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
+}
+
+/// An ImageBatch whose failed images are fetched again. It must have ended; until then its retry waits.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+pub struct FailedOf {
+    /// The ImageBatch's name.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
 }
 
 /// A CSV that the gateway stored and validated.

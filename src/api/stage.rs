@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::compression::Compression;
 use super::image_batch::Report;
 use super::source::{Source, Validation};
+use super::status::Retry;
 
 /// Environment variable of the pods that holds a [`StageInput`] as JSON.
 pub const STAGE_INPUT_ENV: &str = "IMAGEBATCH_STAGE_INPUT";
@@ -76,6 +77,9 @@ pub struct StageInput {
     /// What the reports hold.
     #[serde(default)]
     pub report: Report,
+    /// What a retry builds on; absent for other batches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
     /// Why images without an outcome were not processed; the report writes it down.
     pub unprocessed_because: UnprocessedCause,
 }

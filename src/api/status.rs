@@ -26,7 +26,7 @@ pub struct ImageBatchStatus {
     /// Image URLs of the source; at the end `succeeded + failed` equals it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<i64>,
-    /// Images stored, those with their original bytes included.
+    /// Images stored, those with their original bytes and those taken over from an earlier batch included.
     #[serde(default)]
     pub succeeded: i64,
     /// Images without a stored result.
@@ -35,6 +35,9 @@ pub struct ImageBatchStatus {
     /// Images stored with their original bytes because compression did not make them smaller.
     #[serde(default)]
     pub kept_original: i64,
+    /// Of the succeeded, those whose result an earlier batch has stored; only a retry has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused: Option<i64>,
     /// Pods of the batch that run now.
     #[serde(default)]
     pub active: i32,
@@ -72,6 +75,27 @@ pub struct ImageBatchStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub failures: Vec<Failure>,
+    /// The batch whose failed images this one fetches again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// The batches that fetch this one's failed images again, the last 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub retried_by: Vec<String>,
+}
+
+/// What a retry builds on; fixed before its first pod starts.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Retry {
+    /// Name of the earlier batch.
+    pub of: String,
+    /// Its uid.
+    pub uid: String,
+    /// Uid of the batch that the chain of retries began with: the objects of all of them lie below it.
+    pub root: String,
+    /// Images of the earlier batch without a result, which are fetched again.
+    pub images: i64,
 }
 
 /// Where the reports of a batch are: object keys, served by the gateway.
@@ -104,6 +128,17 @@ impl ImageBatchStatus {
     #[must_use]
     pub fn condition(&self, type_: &str) -> Option<&Condition> {
         self.conditions.iter().find(|condition| condition.type_ == type_)
+    }
+
+    /// Returns how many images of an ended batch a retry would fetch, or why there can be none.
+    pub fn images_to_retry(&self) -> Result<i64, &'static str> {
+        let (Some(images), true) = (self.images, self.manifest.is_some()) else {
+            return Err("it ended before its images were known: create it again");
+        };
+        match images - self.succeeded {
+            0 => Err("all of its images have a result"),
+            missing => Ok(missing),
+        }
     }
 
     /// Returns whether the batch reached its end: nothing of it changes any more.

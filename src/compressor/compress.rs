@@ -15,6 +15,7 @@ use super::{StageError, Worker, image};
 use crate::manifest::outcome::{ImageOutcome, RowOutcome};
 use crate::manifest::row::Row;
 use crate::manifest::shard::{read_lines, write_lines};
+use crate::storage::key::BatchKeys;
 use crate::telemetry::shutdown;
 
 /// Runs the stage for one shard; does nothing when its part exists.
@@ -23,7 +24,7 @@ pub(crate) async fn compress_shard(worker: &Worker, index: u32) -> Result<(), St
     if worker.storage.read(&part).await?.is_some() {
         return Ok(());
     }
-    let mut rows = read_shard(worker, index).await?;
+    let mut rows = read_shard(worker, &worker.keys(), index).await?;
     rows.retain(|row| row.skipped.is_empty());
     let restarted = worker.records.start_shard(&worker.input.uid, index).await?;
     let known = if restarted { worker.records.outcomes(&worker.input.uid, index).await? } else { Vec::new() };
@@ -37,8 +38,9 @@ pub(crate) async fn compress_shard(worker: &Worker, index: u32) -> Result<(), St
 
     let mut assembly = Assembly::new(rows, known);
     let recorder = Recorder::start(worker, index, assembly.complete());
+    let kept = assembly.fill_kept();
     let result = tokio::select! {
-        result = process(worker, &mut assembly, &recorder) => result,
+        result = process(worker, &mut assembly, kept, &recorder) => result,
         () = shutdown() => Err(StageError::Interrupted),
     };
     recorder.finish().await?;
@@ -50,14 +52,22 @@ pub(crate) async fn compress_shard(worker: &Worker, index: u32) -> Result<(), St
     Ok(())
 }
 
-/// Reads the rows of a shard.
-pub(crate) async fn read_shard(worker: &Worker, index: u32) -> Result<Vec<Row>, StageError> {
-    let key = worker.keys().shard(index);
+/// Reads the rows of a batch's shard.
+pub(crate) async fn read_shard(worker: &Worker, keys: &BatchKeys, index: u32) -> Result<Vec<Row>, StageError> {
+    let key = keys.shard(index);
     let lines = worker.storage.read(&key).await?.ok_or_else(|| StageError::MissingObject(key.clone()))?;
     read_lines(&lines).map_err(|source| StageError::ParseObject { key, source })
 }
 
-async fn process(worker: &Worker, assembly: &mut Assembly, recorder: &Recorder) -> Result<(), StageError> {
+async fn process(
+    worker: &Worker,
+    assembly: &mut Assembly,
+    kept: Vec<RowOutcome>,
+    recorder: &Recorder,
+) -> Result<(), StageError> {
+    for row in kept {
+        recorder.record(row).await?;
+    }
     let mut outcomes = stream::iter(assembly.waiting_urls())
         .map(|url| image::process(worker, url))
         .buffer_unordered(worker.images_in_flight);
@@ -78,17 +88,26 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn new(rows: Vec<Row>, recorded: Vec<RowOutcome>) -> Self {
+    fn new(mut rows: Vec<Row>, recorded: Vec<RowOutcome>) -> Self {
         let mut recorded: HashMap<u64, RowOutcome> = recorded.into_iter().map(|it| (it.row, it)).collect();
         let outcomes: Vec<Option<RowOutcome>> = rows.iter().map(|row| recorded.remove(&row.row)).collect();
         let mut places: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
+        let slots: Vec<Vec<Option<ImageOutcome>>> = rows
+            .iter_mut()
+            .map(|row| if row.kept.is_empty() { vec![None; row.urls.len()] } else { std::mem::take(&mut row.kept) })
+            .collect();
         for (index, row) in rows.iter().enumerate().filter(|(index, _)| outcomes[*index].is_none()) {
-            for (slot, url) in row.urls.iter().enumerate() {
+            for (slot, url) in row.urls.iter().enumerate().filter(|(slot, _)| slots[index][*slot].is_none()) {
                 places.entry(url.clone()).or_default().push((index, slot));
             }
         }
-        let slots = rows.iter().map(|row| vec![None; row.urls.len()]).collect();
         Self { rows, slots, outcomes, places }
+    }
+
+    /// Fills in and returns the rows of a retry that an earlier batch has all results of.
+    fn fill_kept(&mut self) -> Vec<RowOutcome> {
+        let waiting = (0..self.rows.len()).filter(|&index| self.outcomes[index].is_none()).collect::<Vec<_>>();
+        waiting.into_iter().filter_map(|index| self.complete_row(index)).collect()
     }
 
     /// Returns the URLs without an outcome, in the order of their rows.
@@ -104,13 +123,17 @@ impl Assembly {
         let mut complete = Vec::new();
         for (index, slot) in self.places.remove(&outcome.url).unwrap_or_default() {
             self.slots[index][slot] = Some(outcome.clone());
-            if let Some(images) = self.slots[index].iter().cloned().collect::<Option<Vec<_>>>() {
-                let row = RowOutcome { row: self.rows[index].row, images };
-                self.outcomes[index] = Some(row.clone());
-                complete.push(row);
-            }
+            complete.extend(self.complete_row(index));
         }
         complete
+    }
+
+    /// Sets and returns a row's outcome once each of its images has one.
+    fn complete_row(&mut self, index: usize) -> Option<RowOutcome> {
+        let images = self.slots[index].iter().cloned().collect::<Option<Vec<_>>>()?;
+        let row = RowOutcome { row: self.rows[index].row, images };
+        self.outcomes[index] = Some(row.clone());
+        Some(row)
     }
 
     /// Returns the outcomes of complete rows in the rows' order.

@@ -9,10 +9,11 @@ use std::io::Read;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use super::retry::take_over;
 use super::source::{Opened, open};
 use super::{StageError, Worker};
 use crate::manifest::problem::{Code, Problem};
-use crate::manifest::row::{Row, RowView};
+use crate::manifest::row::{Columns, Row, RowView};
 use crate::manifest::shard::{Manifest, Sharder, read_lines};
 use crate::manifest::source::{Summary, read_csv, read_products};
 use crate::records::ledger::ProductRecord;
@@ -30,6 +31,23 @@ pub(crate) async fn ingest(worker: &Worker) -> Result<Option<Manifest>, StageErr
         accept(worker, &manifest).await?;
         return Ok(Some(manifest));
     }
+    let manifest = match &worker.input.retry {
+        Some(retry) => take_over(worker, retry).await?,
+        None => match split(worker).await? {
+            Some(manifest) => manifest,
+            None => return Ok(None),
+        },
+    };
+    let bytes = serde_json::to_vec(&manifest).map_err(|source| StageError::ParseObject { key: key.clone(), source })?;
+    worker.storage.put_new(&key, bytes.into()).await?;
+    accept(worker, &manifest).await?;
+    let Manifest { rows, skipped, images, shards, reused, .. } = manifest;
+    tracing::info!(batch.name = worker.input.name, rows, images, shards, skipped, reused, "ingested");
+    Ok(Some(manifest))
+}
+
+/// Validates the source and writes its shards; returns `None` when it is refused.
+async fn split(worker: &Worker) -> Result<Option<Manifest>, StageError> {
     let Pass { mut summary, sha256, .. } = read_source(worker, None).await?;
     if let Some(upload) = &worker.input.source.upload
         && summary.is_accepted()
@@ -45,12 +63,7 @@ pub(crate) async fn ingest(worker: &Worker) -> Result<Option<Manifest>, StageErr
     }
     let shards = write_shards(worker, &summary).await?;
     let Summary { columns, rows, skipped, images, .. } = summary;
-    let manifest = Manifest { columns, rows, skipped, images, shards };
-    let bytes = serde_json::to_vec(&manifest).map_err(|source| StageError::ParseObject { key: key.clone(), source })?;
-    worker.storage.put_new(&key, bytes.into()).await?;
-    accept(worker, &manifest).await?;
-    tracing::info!(batch.name = worker.input.name, rows, images, shards, skipped, "ingested");
-    Ok(Some(manifest))
+    Ok(Some(Manifest { columns, rows, skipped, images, shards, reused: None, starts: Vec::new() }))
 }
 
 async fn accept(worker: &Worker, manifest: &Manifest) -> Result<(), StageError> {
@@ -59,7 +72,8 @@ async fn accept(worker: &Worker, manifest: &Manifest) -> Result<(), StageError> 
         rows: manifest.rows as i64,
         skipped: manifest.skipped as i64,
         images: manifest.images as i64,
-        shards: manifest.shards as i32,
+        shards: manifest.indexes() as i32,
+        reused: manifest.reused.map(|it| it as i64),
         ..IngestResult::default()
     };
     Ok(worker.records.insert_ingest(&worker.input.uid, &result).await?)
@@ -73,6 +87,7 @@ async fn refuse(worker: &Worker, summary: &Summary) -> Result<(), StageError> {
         skipped: 0,
         images: summary.images as i64,
         shards: 0,
+        reused: None,
         problems: problems.listed.iter().take(RECORDED_PROBLEMS).cloned().collect(),
         problem_count: problems.total() as i64,
     };
@@ -112,15 +127,25 @@ async fn write_shards(worker: &Worker, summary: &Summary) -> Result<u32, StageEr
             let rows: Vec<Row> =
                 read_lines(&shard).map_err(|source| StageError::ParseObject { key: key.clone(), source })?;
             worker.storage.put_new(&key, shard.into()).await?;
-            let accepted = rows.into_iter().filter(|row| row.skipped.is_empty());
-            let products: Vec<ProductRecord> =
-                accepted.map(|row| ProductRecord::new(&worker.input.uid, index, &summary.columns, row)).collect();
-            worker.records.insert_products(&products).await?;
+            record_products(worker, index, &summary.columns, rows).await?;
             index += 1;
         }
         Ok::<u32, StageError>(index)
     };
     Ok(tokio::try_join!(write, read)?.0)
+}
+
+/// Records the products of a shard; skipped rows are none.
+pub(super) async fn record_products(
+    worker: &Worker,
+    shard: u32,
+    columns: &Columns,
+    rows: Vec<Row>,
+) -> Result<(), StageError> {
+    let accepted = rows.into_iter().filter(|row| row.skipped.is_empty());
+    let products: Vec<ProductRecord> =
+        accepted.map(|row| ProductRecord::new(&worker.input.uid, shard, columns, row)).collect();
+    Ok(worker.records.insert_products(&products).await?)
 }
 
 /// Takes the rows of the second pass and hands full shards to the writer, which bounds the memory.

@@ -15,18 +15,14 @@ use crate::api::stage::UnprocessedCause;
 use crate::manifest::outcome::{FailureReason, ImageOutcome, RowOutcome};
 use crate::manifest::report::{ReportWriter, Totals};
 use crate::manifest::row::Row;
-use crate::manifest::shard::{Manifest, read_lines};
+use crate::manifest::shard::{read_lines, write_lines};
 use crate::records::ledger::OutcomeRecord;
 use crate::records::result::ReportResult;
 
 /// Runs the stage. Running it again writes the same files.
 pub(crate) async fn report(worker: &Worker) -> Result<(), StageError> {
     let keys = worker.keys();
-    let key = keys.manifest();
-    let bytes = worker.storage.read(&key).await?.ok_or_else(|| StageError::MissingObject(key.clone()))?;
-    let manifest: Manifest =
-        serde_json::from_slice(&bytes).map_err(|source| StageError::ParseObject { key, source })?;
-
+    let manifest = worker.manifest().await?;
     let (shards, mut waiting) = mpsc::channel::<Vec<(Row, RowOutcome)>>(1);
     let output = SyncIoBridge::new(worker.storage.writer(&keys.output_csv(), "text/csv; charset=utf-8"));
     let failed = SyncIoBridge::new(worker.storage.writer(&keys.failed_csv(), "text/csv; charset=utf-8"));
@@ -65,18 +61,20 @@ pub(crate) async fn report(worker: &Worker) -> Result<(), StageError> {
     Ok(worker.records.insert_report(&worker.input.uid, &ReportResult { rows, counts, failures }).await?)
 }
 
-/// Returns a shard's rows with their outcomes; records those that were missing.
+/// Returns a shard's rows with their outcomes. Records those that were missing and writes the part that then
+/// was missing too, so that a retry of the batch finds all of them.
 async fn settled(worker: &Worker, index: u32, was_started: bool) -> Result<Vec<(Row, RowOutcome)>, StageError> {
-    let rows = read_shard(worker, index).await?;
-    let part = worker.keys().part(index);
-    let outcomes: Vec<RowOutcome> = match worker.storage.read(&part).await? {
-        Some(lines) => read_lines(&lines).map_err(|source| StageError::ParseObject { key: part, source })?,
+    let rows = read_shard(worker, &worker.keys(), index).await?;
+    let key = worker.keys().part(index);
+    let part = worker.storage.read(&key).await?;
+    let outcomes: Vec<RowOutcome> = match &part {
+        Some(lines) => read_lines(lines).map_err(|source| StageError::ParseObject { key: key.clone(), source })?,
         None if was_started => worker.records.outcomes(&worker.input.uid, index).await?,
         None => Vec::new(),
     };
     let mut outcomes: HashMap<u64, RowOutcome> = outcomes.into_iter().map(|it| (it.row, it)).collect();
     let mut missing = Vec::new();
-    let settled = rows
+    let settled: Vec<(Row, RowOutcome)> = rows
         .into_iter()
         .map(|row| {
             if !row.skipped.is_empty() {
@@ -92,6 +90,11 @@ async fn settled(worker: &Worker, index: u32, was_started: bool) -> Result<Vec<(
         })
         .collect();
     worker.records.insert_outcomes(&missing).await?;
+    if part.is_none() {
+        let outcomes = settled.iter().filter(|(row, _)| row.skipped.is_empty()).map(|(_, outcome)| outcome);
+        let lines = write_lines(outcomes).map_err(|source| StageError::ParseObject { key: key.clone(), source })?;
+        worker.storage.put_new(&key, lines.into()).await?;
+    }
     Ok(settled)
 }
 
@@ -100,8 +103,10 @@ fn not_processed(row: &Row, cause: UnprocessedCause) -> RowOutcome {
         UnprocessedCause::ShardFailed => "ShardFailed: the pods of this part of the batch failed too often",
         UnprocessedCause::DeadlineExceeded => "DeadlineExceeded: the batch was stopped at activeDeadlineSeconds",
     };
-    let image = |url: &String| ImageOutcome::failed(url, FailureReason::NotProcessed, message.to_owned());
-    RowOutcome { row: row.row, images: row.urls.iter().map(image).collect() }
+    let failed = |url: &String| ImageOutcome::failed(url, FailureReason::NotProcessed, message.to_owned());
+    let kept = |slot: usize| row.kept.get(slot).cloned().flatten();
+    let images = row.urls.iter().enumerate().map(|(slot, url)| kept(slot).unwrap_or_else(|| failed(url)));
+    RowOutcome { row: row.row, images: images.collect() }
 }
 
 fn stream(source: std::io::Error) -> StageError {

@@ -8,6 +8,7 @@ use kube::api::{Api, DeleteParams, ListParams};
 
 use super::context::Context;
 use super::error::ReconcileError;
+use super::lineage;
 use crate::api::condition::{FINISHED, SUCCEEDED, Statement, reason, set_condition};
 use crate::api::image_batch::{DeletionPolicy, ImageBatch};
 use crate::api::labels;
@@ -17,10 +18,10 @@ use crate::records::request::Origin;
 pub(crate) async fn clean_up(context: &Context, batch: &ImageBatch, now: Time) -> Result<(), ReconcileError> {
     end_jobs(context, batch).await?;
     let (uid, namespace) = (batch.uid().unwrap_or_default(), batch.namespace().unwrap_or_default());
+    lineage::release_objects(context, batch).await?;
     match batch.spec.deletion_policy {
         DeletionPolicy::Delete => {
             let keys = context.storage.keys();
-            context.storage.delete_below(keys.batch(&namespace, &uid).root()).await?;
             if let Some(upload) = &batch.spec.source.upload
                 && keys.is_upload_of(&namespace, &upload.key)
             {

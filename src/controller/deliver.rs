@@ -3,9 +3,10 @@
 //! It runs beside the reconciler, so that a slow receiver holds up no batch. A delivery that is sent
 //! and not recorded is sent again under the same id: receivers see an event at least once.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -13,6 +14,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::Api;
 use mongodb::bson::DateTime;
+use tokio::task::{self, JoinSet};
+use tokio::time::MissedTickBehavior;
 
 use super::context::Context;
 use super::error::DeliverError;
@@ -20,31 +23,94 @@ use super::{apply, observe, webhook};
 use crate::api::condition::{Statement, WEBHOOK_DELIVERED, reason};
 use crate::api::image_batch::ImageBatch;
 use crate::egress::{Answer, FetchError};
-use crate::records::delivery::{Attempt, Delivery, DeliveryState};
+use crate::records::RecordError;
+use crate::records::delivery::{Attempt, Delivery, DeliveryKind, DeliveryState};
 use crate::records::request::Origin;
 
 /// Time between two looks at the outbox.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Deliveries that are under way at the same time.
-const CONCURRENT: usize = 8;
+const CONCURRENT: usize = 64;
+/// Of these, those to one endpoint, so that receivers that hang hold up themselves alone.
+const CONCURRENT_PER_ENDPOINT: usize = 4;
 /// Longest wait for a receiver's answer: the specification asks for 15 to 30 seconds.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Sends what is due, for ever.
-pub async fn run(context: &Context) {
+pub async fn run(context: &Arc<Context>) {
+    let mut sending = Sending::default();
+    let mut look = tokio::time::interval(INTERVAL);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        match context.records.due_deliveries(DateTime::now(), 4 * CONCURRENT as i64).await {
-            Ok(due) => stream::iter(due).for_each_concurrent(CONCURRENT, |it| deliver_one(context, it)).await,
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "failed to look for webhooks"),
+        tokio::select! {
+            _ = look.tick() => {
+                if let Err(error) = sending.start_due(context).await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "failed to look for webhooks");
+                }
+            }
+            Some(was_recorded) = sending.end_one() => {
+                // Others may wait for its place; after an error they wait for the next look.
+                if was_recorded {
+                    look.reset_immediately();
+                }
+            }
         }
-        tokio::time::sleep(INTERVAL).await;
     }
 }
 
-/// Delivers one event; an error costs no other.
-async fn deliver_one(context: &Context, delivery: Delivery) {
+/// The deliveries that are under way.
+#[derive(Default)]
+struct Sending {
+    tasks: JoinSet<bool>,
+    /// The delivery of each task and its endpoint.
+    places: HashMap<task::Id, (String, String)>,
+}
+
+impl Sending {
+    /// Starts what is due, as far as there are places.
+    async fn start_due(&mut self, context: &Arc<Context>) -> Result<(), RecordError> {
+        loop {
+            let free = CONCURRENT - self.places.len();
+            if free == 0 {
+                return Ok(());
+            }
+            let ids: Vec<&str> = self.places.values().map(|(id, _)| id.as_str()).collect();
+            let endpoints: HashSet<&str> = self.places.values().map(|(_, endpoint)| endpoint.as_str()).collect();
+            let busy: Vec<&str> = endpoints.into_iter().filter(|it| self.is_busy(it)).collect();
+            let due = context.records.due_deliveries(DateTime::now(), free as i64, &ids, &busy).await?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            // Those to an endpoint that has no place left wait, and the next look leaves them out.
+            for delivery in due {
+                if !self.is_busy(&delivery.endpoint) {
+                    let place = (delivery.id.clone(), delivery.endpoint.clone());
+                    let task = self.tasks.spawn(deliver_one(Arc::clone(context), delivery));
+                    self.places.insert(task.id(), place);
+                }
+            }
+        }
+    }
+
+    fn is_busy(&self, endpoint: &str) -> bool {
+        self.places.values().filter(|(_, it)| it == endpoint).count() >= CONCURRENT_PER_ENDPOINT
+    }
+
+    /// Waits for a delivery to end; returns whether its attempt is recorded, or `None` when there is none.
+    async fn end_one(&mut self) -> Option<bool> {
+        let (id, was_recorded) = match self.tasks.join_next_with_id().await? {
+            Ok(ended) => ended,
+            Err(panic) => (panic.id(), false),
+        };
+        self.places.remove(&id);
+        Some(was_recorded)
+    }
+}
+
+/// Delivers one event; an error costs no other. Returns whether what became of it is recorded.
+async fn deliver_one(context: Arc<Context>, delivery: Delivery) -> bool {
     let (name, namespace) = (delivery.name.clone(), delivery.namespace.clone());
-    if let Err(error) = deliver(context, delivery).await {
+    if let Err(error) = deliver(&context, delivery).await {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(
             batch.name = name,
@@ -52,7 +118,9 @@ async fn deliver_one(context: &Context, delivery: Delivery) {
             error,
             "failed to deliver a webhook, trying again"
         );
+        return false;
     }
+    true
 }
 
 async fn deliver(context: &Context, mut delivery: Delivery) -> Result<(), DeliverError> {
@@ -72,14 +140,19 @@ async fn deliver(context: &Context, mut delivery: Delivery) -> Result<(), Delive
         batch.name = delivery.name,
         batch.namespace = delivery.namespace,
         webhook.id = delivery.id,
+        kind = ?delivery.kind,
         status,
         error = attempt.error,
         attempt = delivery.attempts.len() + 1,
         "webhook called"
     );
     webhook::settle(&mut delivery, attempt, retry_after, fastrand::f64());
+    let ends_event = delivery.kind == DeliveryKind::Redelivery && delivery.state == DeliveryState::Delivered;
+    if ends_event {
+        context.records.end_event(delivery.event_id()).await?;
+    }
     context.records.update_delivery(&delivery).await?;
-    tell(context, &delivery).await
+    if ends_event || delivery.kind == DeliveryKind::Event { tell(context, &delivery).await } else { Ok(()) }
 }
 
 /// Sends an event; the inner error says why there was no answer.
@@ -94,7 +167,7 @@ async fn send(context: &Context, delivery: &Delivery, now: Timestamp) -> Result<
     let signature = webhook::signature(&signers, delivery, now.as_second())?;
     let headers = [
         ("content-type", "application/json".to_owned()),
-        ("webhook-id", delivery.id.clone()),
+        ("webhook-id", delivery.event_id().to_owned()),
         ("webhook-timestamp", now.as_second().to_string()),
         ("webhook-signature", signature),
     ];

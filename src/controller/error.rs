@@ -19,6 +19,15 @@ pub enum ReconcileError {
     /// A ConfigMap source cannot be read.
     #[error("failed to get the source's ConfigMap")]
     GetConfigMap(#[source] kube::Error),
+    /// The ImageBatch that is to be retried cannot be read.
+    #[error("failed to get the ImageBatch that is to be retried")]
+    GetBatch(#[source] kube::Error),
+    /// The ImageBatches of a chain of retries cannot be listed.
+    #[error("failed to list ImageBatches")]
+    ListBatches(#[source] kube::Error),
+    /// The ImageBatch that is to be retried changed while this was noted in it.
+    #[error("ImageBatch {0:?}, which is to be retried, changed meanwhile")]
+    RetriedChanged(String),
     /// The webhook's Secret cannot be read.
     #[error("failed to get the webhook's Secret")]
     GetSecret(#[source] kube::Error),

@@ -71,6 +71,7 @@ pub fn job(batch: &ImageBatch, step: &Step, settings: &WorkerArgs) -> Result<Opt
         validation: batch.spec.validation,
         compression: batch.spec.compression.clone(),
         report: batch.spec.report,
+        retry: batch.status.as_ref().and_then(|it| it.retry.clone()),
         unprocessed_because: cause,
     };
     let indexed = stage == Stage::Compress;

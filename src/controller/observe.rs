@@ -1,5 +1,5 @@
-//! What is the case: the batch's Jobs, what its stages recorded, and whether its source and its webhook's
-//! secret are there.
+//! What is the case: the batch's Jobs, what its stages recorded, and whether its source (also the batch that
+//! it retries) and its webhook's secret are there.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,9 @@ use super::webhook;
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::progress::Counts;
-use crate::api::source::ConfigMapKey;
+use crate::api::source::{ConfigMapKey, FailedOf};
 use crate::api::stage::Stage;
+use crate::api::status::Retry;
 use crate::api::webhook::SecretKey;
 use crate::records::Records;
 use crate::records::result::{IngestResult, ReportResult, Results};
@@ -32,6 +33,8 @@ pub struct Observed {
     pub progress: Counts,
     /// The ConfigMap source; looked at only as long as no Job reads it.
     pub config_map: Option<ConfigMapState>,
+    /// The batch that this one retries; looked at only until it is decided what the retry builds on.
+    pub retried: Option<Retried>,
     /// Why the webhook's events cannot be signed; looked at only as long as there is no Job.
     pub webhook_problem: Option<String>,
 }
@@ -71,6 +74,19 @@ pub enum ConfigMapState {
     Present(usize),
 }
 
+/// The batch that is to be retried.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Retried {
+    /// It does not exist, or is being deleted; holds the message.
+    Missing(String),
+    /// It has not ended yet; holds the message.
+    Unfinished(String),
+    /// It cannot be retried; holds the message.
+    Impossible(String),
+    /// It can be.
+    Ready(Retry),
+}
+
 /// Observes a batch; reads only.
 pub(crate) async fn observe(
     client: &Client,
@@ -93,6 +109,13 @@ pub(crate) async fn observe(
         }
         _ => None,
     };
+    let retried = match &batch.spec.source.failed_of {
+        Some(FailedOf { name }) if batch.status.as_ref().is_none_or(|it| it.retry.is_none()) => {
+            let found = Api::<ImageBatch>::namespaced(client.clone(), &namespace).get_opt(name).await;
+            Some(retried(name, found.map_err(ReconcileError::GetBatch)?.as_ref()))
+        }
+        _ => None,
+    };
     let webhook_problem = match &batch.spec.webhook {
         Some(webhook) if jobs.is_empty() && ingest.is_none() => {
             let place = webhook::secret_place(webhook.secret_ref.as_ref());
@@ -100,7 +123,25 @@ pub(crate) async fn observe(
         }
         _ => None,
     };
-    Ok(Observed { jobs, ingest, report, progress, config_map, webhook_problem })
+    Ok(Observed { jobs, ingest, report, progress, config_map, retried, webhook_problem })
+}
+
+fn retried(name: &str, found: Option<&ImageBatch>) -> Retried {
+    let Some(earlier) = found.filter(|it| it.metadata.deletion_timestamp.is_none()) else {
+        return Retried::Missing(format!("there is no ImageBatch {name:?} in this namespace"));
+    };
+    let status = earlier.status.clone().unwrap_or_default();
+    if !status.is_finished() {
+        return Retried::Unfinished(format!("ImageBatch {name:?} has not ended yet"));
+    }
+    let uid = earlier.uid().unwrap_or_default();
+    match status.images_to_retry() {
+        Err(problem) => Retried::Impossible(format!("ImageBatch {name:?} cannot be retried: {problem}")),
+        Ok(images) => {
+            let root = status.retry.map_or_else(|| uid.clone(), |it| it.root);
+            Retried::Ready(Retry { of: name.to_owned(), uid, root, images })
+        }
+    }
 }
 
 async fn observe_config_map(api: &Api<ConfigMap>, reference: &ConfigMapKey) -> Result<ConfigMapState, ReconcileError> {

@@ -7,10 +7,12 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::observe::{ConfigMapState, JobEnd, JobState, Observed};
+use super::observe::{ConfigMapState, JobEnd, JobState, Observed, Retried};
+use crate::api::condition::reason;
 use crate::api::image_batch::ImageBatchSpec;
 use crate::api::source::MAX_INLINE_BYTES;
 use crate::api::stage::{FUSED_MAX_BYTES, FUSED_MAX_IMAGES, Stage, UnprocessedCause};
+use crate::api::status::Retry;
 use crate::records::result::ReportResult;
 
 /// What a plan needs to know of the ImageBatch.
@@ -18,6 +20,8 @@ use crate::records::result::ReportResult;
 pub struct Subject<'a> {
     /// What was asked for.
     pub spec: &'a ImageBatchSpec,
+    /// What it builds on, once that is decided; only a retry has it.
+    pub retry: Option<&'a Retry>,
     /// Whether the installation works in the batch's namespace.
     pub enabled: bool,
     /// When the batch is to be stopped.
@@ -36,8 +40,13 @@ pub struct Plan {
 /// Where a batch stands.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Phase {
-    /// The ConfigMap source is not there (yet); holds the message.
-    WaitingForSource(String),
+    /// The ConfigMap source, or the batch that is to be retried, is not there or not ready (yet).
+    WaitingForSource {
+        /// One of `condition::reason`'s words.
+        reason: &'static str,
+        /// A sentence for people.
+        message: String,
+    },
     /// No pod runs yet.
     Pending,
     /// The source is read.
@@ -59,6 +68,8 @@ pub enum End {
     Refused(Option<String>),
     /// The webhook's events could not be signed; holds the message.
     WebhookRefused(String),
+    /// The batch that was to be retried cannot be; holds the message.
+    NothingToRetry(String),
     /// The ingest pods failed too often.
     IngestFailed,
     /// Stopped before the source was accepted.
@@ -121,14 +132,25 @@ pub fn plan(subject: Subject<'_>, observed: &Observed, now: Timestamp) -> Plan {
             Some(JobEnd::Failed | JobEnd::DeadlineExceeded) => ended(End::ReportFailed),
         };
     }
-    if let Some(ConfigMapState::Missing(message)) = &observed.config_map {
-        return if now < subject.deadline {
-            waiting(Phase::WaitingForSource(message.clone()))
+    let wait = |reason, message: &String| {
+        if now < subject.deadline {
+            waiting(Phase::WaitingForSource { reason, message: message.clone() })
         } else {
             ended(End::DeadlineBeforeIngest)
-        };
+        }
+    };
+    if let Some(ConfigMapState::Missing(message)) = &observed.config_map {
+        return wait(reason::SOURCE_NOT_FOUND, message);
     }
-    let stage = if is_fused(subject.spec, observed) {
+    match &observed.retried {
+        Some(Retried::Missing(message)) => return wait(reason::SOURCE_NOT_FOUND, message),
+        Some(Retried::Unfinished(message)) => return wait(reason::SOURCE_NOT_FINISHED, message),
+        Some(Retried::Impossible(message)) => return ended(End::NothingToRetry(message.clone())),
+        // Before the first pod the status says what the retry builds on: the earlier batch may go.
+        Some(Retried::Ready(_)) => return waiting(Phase::Pending),
+        None => {}
+    }
+    let stage = if is_fused(subject, observed) {
         Stage::Run
     } else if observed.ingest.is_some() {
         Stage::Compress
@@ -189,12 +211,15 @@ fn start_report(cause: UnprocessedCause) -> Plan {
 }
 
 /// The existing Job decides, so that a batch keeps its mode whatever is observed later.
-fn is_fused(spec: &ImageBatchSpec, observed: &Observed) -> bool {
+fn is_fused(Subject { spec, retry, .. }: Subject<'_>, observed: &Observed) -> bool {
     if observed.jobs.contains_key(&Stage::Run) {
         return true;
     }
     if observed.jobs.contains_key(&Stage::Ingest) || observed.jobs.contains_key(&Stage::Compress) {
         return false;
+    }
+    if let Some(retry) = retry {
+        return retry.images <= FUSED_MAX_IMAGES;
     }
     if let Some(ingest) = &observed.ingest {
         return ingest.images <= FUSED_MAX_IMAGES;

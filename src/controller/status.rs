@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::observe::Observed;
+use super::observe::{Observed, Retried};
 use super::plan::{End, Phase, Plan};
 use crate::api::condition::{
     ACCEPTED, FINISHED, REPORT_READY, SUCCEEDED, Statement, WEBHOOK_DELIVERED, reason, set_condition,
@@ -33,6 +33,9 @@ pub fn compute_status(
     status.start_time.get_or_insert_with(|| now.clone());
     status.selector = Some(format!("{}={uid}", labels::BATCH_UID));
     status.active = observed.jobs.values().map(|job| job.active).sum();
+    if let Some(Retried::Ready(retry)) = &observed.retried {
+        status.retry = Some(retry.clone());
+    }
     set_size(&mut status, batch, keys, observed, plan);
     set_counts(&mut status, observed, plan);
     set_failures(&mut status, observed, plan);
@@ -56,6 +59,7 @@ fn set_size(status: &mut ImageBatchStatus, batch: &ImageBatch, keys: &BatchKeys,
     if let Some(ingest) = &observed.ingest {
         status.rows = Some(ingest.rows);
         status.images = ingest.accepted.then_some(ingest.images);
+        status.reused = ingest.reused;
         status.skipped_rows = (ingest.accepted && ingest.skipped > 0).then_some(ingest.skipped);
         status.manifest = ingest.accepted.then(|| keys.manifest());
     } else if let Some(upload) = &batch.spec.source.upload
@@ -156,7 +160,7 @@ fn accepted(
             reason::SOURCE_VALID,
             format!("{} rows with {} images in {} shards", ingest.rows, ingest.images, ingest.shards),
         ),
-        (_, Phase::Ended(_) | Phase::WaitingForSource(_)) => (Some(false), word, message.to_owned()),
+        (_, Phase::Ended(_) | Phase::WaitingForSource { .. }) => (Some(false), word, message.to_owned()),
         _ => (None, reason::PENDING, "the source is not validated yet".to_owned()),
     }
 }
@@ -165,7 +169,7 @@ fn accepted(
 fn succeeded(status: &ImageBatchStatus, phase: &Phase) -> (Option<bool>, &'static str, String) {
     let images = status.images.unwrap_or_default();
     let end = match phase {
-        Phase::WaitingForSource(message) => return (None, reason::SOURCE_NOT_FOUND, message.clone()),
+        Phase::WaitingForSource { reason, message } => return (None, reason, message.clone()),
         Phase::Pending => return (None, reason::PENDING, "waiting for a pod".to_owned()),
         Phase::Ingesting => return (None, reason::INGESTING, "reading the source".to_owned()),
         Phase::Running => return (None, reason::RUNNING, "compressing images".to_owned()),
@@ -183,6 +187,7 @@ fn succeeded(status: &ImageBatchStatus, phase: &Phase) -> (Option<bool>, &'stati
         End::WebhookRefused(message) => {
             (reason::WEBHOOK_SECRET_NOT_FOUND, format!("the webhook's events cannot be signed: {message}"))
         }
+        End::NothingToRetry(message) => (reason::NOTHING_TO_RETRY, message.clone()),
         End::IngestFailed => {
             (reason::INGEST_FAILED, "the pods that read the source failed too often; their logs say why".to_owned())
         }

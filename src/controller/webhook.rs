@@ -15,7 +15,7 @@ use crate::api::condition::SUCCEEDED;
 use crate::api::image_batch::ImageBatch;
 use crate::api::status::ImageBatchStatus;
 use crate::api::webhook::SecretKey;
-use crate::records::delivery::{Attempt, Delivery, DeliveryState};
+use crate::records::delivery::{Attempt, Delivery, DeliveryKind, DeliveryState, endpoint_of};
 
 /// Secret of a namespace whose batches name none of their own.
 pub const NAMESPACE_SECRET: &str = "imagebatch-webhook";
@@ -64,10 +64,13 @@ pub fn event(batch: &ImageBatch, status: &ImageBatchStatus, now: Timestamp) -> O
     });
     Some(Delivery {
         id: format!("msg_{uid}"),
+        event: None,
+        kind: DeliveryKind::Event,
         batch: uid,
         name,
         namespace,
         url: webhook.url.clone(),
+        endpoint: endpoint_of(&webhook.url),
         secret_ref: webhook.secret_ref.clone(),
         payload: payload.to_string(),
         state: DeliveryState::Pending,
@@ -118,19 +121,21 @@ pub fn signature(
     seconds: i64,
 ) -> Result<String, standardwebhooks::WebhookError> {
     let signatures: Result<Vec<String>, _> =
-        signers.iter().map(|it| it.sign(&delivery.id, seconds, delivery.payload.as_bytes())).collect();
+        signers.iter().map(|it| it.sign(delivery.event_id(), seconds, delivery.payload.as_bytes())).collect();
     Ok(signatures?.join(" "))
 }
 
-/// Adds an attempt to a delivery and decides what follows. `jitter` is between 0 and 1.
+/// Adds an attempt to a delivery and decides what follows; what somebody asked for is tried once. `jitter` is
+/// between 0 and 1.
 pub fn settle(delivery: &mut Delivery, attempt: Attempt, retry_after: Option<Duration>, jitter: f64) {
+    let further: &[u64] = if delivery.kind == DeliveryKind::Event { &SCHEDULE } else { &[] };
     delivery.state = match attempt.status {
         Some(200..=299) => DeliveryState::Delivered,
         Some(410) => DeliveryState::Disabled,
-        _ if delivery.attempts.len() >= SCHEDULE.len() => DeliveryState::Failed,
+        _ if delivery.attempts.len() >= further.len() => DeliveryState::Failed,
         _ => DeliveryState::Pending,
     };
-    if let Some(wait) = SCHEDULE.get(delivery.attempts.len()) {
+    if let Some(wait) = further.get(delivery.attempts.len()) {
         // A fifth more at most, so that receivers that come back are not met by all batches at once.
         let wait = Duration::from_secs(*wait).mul_f64(1.0 + jitter / 5.0);
         let wait = wait.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER));
@@ -147,10 +152,13 @@ mod tests {
     fn delivery() -> Delivery {
         Delivery {
             id: "msg_1".into(),
+            event: None,
+            kind: DeliveryKind::Event,
             batch: "1".into(),
             name: "batch".into(),
             namespace: "shop".into(),
             url: "https://shop.example/hook".into(),
+            endpoint: endpoint_of("https://shop.example/hook"),
             secret_ref: None,
             payload: "{}".into(),
             state: DeliveryState::Pending,
@@ -176,6 +184,15 @@ mod tests {
             let mut delivery = delivery();
             settle(&mut delivery, attempt(status), None, 0.0);
             assert_eq!((delivery.state, delivery.next_attempt.timestamp_millis()), (state, 6_500), "{status:?}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_asked_for_is_tried_once() {
+        for kind in [DeliveryKind::Redelivery, DeliveryKind::Test] {
+            let mut delivery = Delivery { kind, ..delivery() };
+            settle(&mut delivery, attempt(Some(503)), Some(Duration::from_secs(9)), 0.0);
+            assert_eq!((delivery.state, delivery.next_attempt.timestamp_millis()), (DeliveryState::Failed, 0));
         }
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Batch {
     pub(crate) name: String,
     pub(crate) namespace: String,
     pub(crate) status: ImageBatchStatus,
+    /// Name of the batch whose failed images this one fetches again.
+    pub(crate) retry_of: Option<String>,
 }
 
 impl Batch {
@@ -37,7 +39,9 @@ impl Batch {
             status.rows.get_or_insert(upload.rows);
             status.images.get_or_insert(upload.images);
         }
+        let retry_of = batch.spec.source.failed_of.map(|it| it.name);
         Self {
+            retry_of,
             uid: batch.metadata.uid.unwrap_or_default(),
             name: batch.metadata.name.unwrap_or_default(),
             namespace: batch.metadata.namespace.unwrap_or_default(),
@@ -46,21 +50,29 @@ impl Batch {
     }
 
     fn from_record(record: RequestRecord, namespace: String, name: String) -> Result<Self, ApiError> {
-        let status = record.status.map(mongodb::bson::deserialize_from_document).transpose().map_err(|error| {
+        let status = record.status.map(mongodb::bson::deserialize_from_document).transpose();
+        let status: Option<ImageBatchStatus> = status.map_err(|error| {
             ApiError::new(Code::Internal, "the record of the batch cannot be understood").caused_by(error)
         })?;
-        Ok(Self { uid: record.id, name, namespace, status: status.unwrap_or_default() })
+        let status = status.unwrap_or_default();
+        let retry_of = status.retry.as_ref().map(|it| it.of.clone());
+        Ok(Self { uid: record.id, name, namespace, status, retry_of })
     }
 }
 
 /// Returns the batch of that name in the namespace that the query names.
 pub(crate) async fn find(state: &AppState, name: &str, query: Option<&str>) -> Result<Batch, ApiError> {
+    find_in(state, name, parse_namespace(query)?.as_deref()).await
+}
+
+/// Reads the query of a request that takes a namespace alone.
+pub(crate) fn parse_namespace(query: Option<&str>) -> Result<Option<String>, ApiError> {
     let mut namespace = None;
     parse_query(query, &["namespace"], |_, value| {
         namespace = Some(value.to_owned());
         Ok(())
     })?;
-    find_in(state, name, namespace.as_deref()).await
+    Ok(namespace)
 }
 
 /// Returns the batch of that name in a namespace, the default one where none is named.
@@ -84,6 +96,18 @@ pub(crate) async fn read_records<T>(read: impl Future<Output = Result<T, RecordE
         .await
         .map_err(|elapsed| unavailable().caused_by(elapsed))?
         .map_err(|error| unavailable().caused_by(error))
+}
+
+/// Returns the ImageBatch of that name in a namespace; a batch whose ImageBatch is gone is only remembered.
+pub(crate) async fn find_image_batch(state: &AppState, namespace: &str, name: &str) -> Result<ImageBatch, ApiError> {
+    if is_batch_name(name)
+        && let Some(batch) = cluster::find(&state.client, namespace, name).await?
+    {
+        return Ok(batch);
+    }
+    find_in(state, name, Some(namespace)).await?;
+    let detail = format!("the ImageBatch of batch {name:?} is deleted, and with it what was asked for");
+    Err(ApiError::new(Code::BatchNotFound, detail))
 }
 
 /// Returns whether an ImageBatch can have this name: a DNS label of at most 40 characters.

@@ -30,9 +30,9 @@ pub enum Code {
     InvalidSource,
     /// The API server found the ImageBatch invalid.
     InvalidBatch,
-    /// The Idempotency-Key belongs to a batch of another CSV or other options.
+    /// The Idempotency-Key belongs to a batch of another request.
     IdempotencyKeyReused,
-    /// The Idempotency-Key belongs to a batch that is being deleted.
+    /// The batch that is meant, or that the Idempotency-Key belongs to, is being deleted.
     BatchDeleting,
     /// The installation does not work in this namespace.
     NamespaceNotEnabled,
@@ -40,8 +40,12 @@ pub enum Code {
     BatchNotFound,
     /// There is no such image.
     ImageNotFound,
-    /// The batch is not finished, so there is no report yet.
+    /// The batch is not finished, so there is no report yet, and nothing to retry.
     NotFinished,
+    /// The batch has no images that could be fetched again.
+    NothingToRetry,
+    /// The batch was retried before.
+    AlreadyRetried,
     /// The batch ended without a report.
     NoReport,
     /// There is nothing under this path.
@@ -50,6 +54,10 @@ pub enum Code {
     MethodNotAllowed,
     /// The range lies outside of the object.
     RangeNotSatisfiable,
+    /// The batch has no webhook, or nothing was told to it yet.
+    NoWebhook,
+    /// The batch's webhook was called by hand as often as allowed.
+    TooManyDeliveries,
     /// As many uploads as allowed are running.
     TooManyUploads,
     /// Object storage cannot be reached.
@@ -83,10 +91,14 @@ impl Code {
             Self::BatchNotFound => (StatusCode::NOT_FOUND, "There is no such batch"),
             Self::ImageNotFound => (StatusCode::NOT_FOUND, "There is no such image"),
             Self::NotFinished => (StatusCode::CONFLICT, "The batch is not finished"),
+            Self::NothingToRetry => (StatusCode::CONFLICT, "There is nothing to retry"),
+            Self::AlreadyRetried => (StatusCode::CONFLICT, "The batch was retried before"),
             Self::NoReport => (StatusCode::NOT_FOUND, "The batch has no report"),
             Self::NotFound => (StatusCode::NOT_FOUND, "There is nothing here"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed"),
             Self::RangeNotSatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, "The range is not satisfiable"),
+            Self::NoWebhook => (StatusCode::NOT_FOUND, "There is no webhook to call"),
+            Self::TooManyDeliveries => (StatusCode::TOO_MANY_REQUESTS, "The webhook was called too often"),
             Self::TooManyUploads => (StatusCode::SERVICE_UNAVAILABLE, "Too many uploads are running"),
             Self::StorageUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "Object storage is not available"),
             Self::RecordsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "The records are not available"),

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a repeated upload finds the batch that the first one made.
+//! `Idempotency-Key`: a repeated upload or retry finds the batch that the first one made.
 //!
 //! The batch's name is derived from namespace, principal and key, so the API server is the lock: of
 //! concurrent repeats one create wins, the others find the winner's batch. A key lives as long as its
@@ -35,8 +35,21 @@ pub(crate) fn batch_name(headers: &HeaderMap, namespace: &str, principal: &str) 
             format!("Idempotency-Key may be one key of 1 to {MAX_LENGTH} visible ASCII characters, such as a UUID");
         return Err(ApiError::new(Code::InvalidParameter, detail));
     }
-    let digest = hex::encode(digest(&[namespace, principal, key]));
-    Ok(Some(format!("ik-{}", &digest[..DIGITS])))
+    Ok(Some(derived_name("ik", &[namespace, principal, key])))
+}
+
+/// Returns the name of the one retry of a batch that is asked for without a key.
+pub(crate) fn retry_name(uid: &str) -> String {
+    derived_name("retry", &[uid])
+}
+
+fn derived_name(prefix: &str, pieces: &[&str]) -> String {
+    format!("{prefix}-{}", &hex::encode(digest(pieces))[..DIGITS])
+}
+
+/// Returns what tells a retry from another request under the same key.
+pub(crate) fn retry_fingerprint(uid: &str) -> String {
+    hex::encode(digest(&["retry", uid]))
 }
 
 /// Returns what tells a repeat from another request under the same key: the CSV and every option as it
@@ -58,7 +71,7 @@ pub(crate) fn check(found: &ImageBatch, fingerprint: &str) -> Result<(), ApiErro
     if annotations.and_then(|it| it.get(labels::FINGERPRINT)).is_some_and(|it| it == fingerprint) {
         return Ok(());
     }
-    let detail = format!("batch {name:?} was made under this Idempotency-Key with another CSV or other options");
+    let detail = format!("batch {name:?} was made under this Idempotency-Key by another request");
     Err(ApiError::new(Code::IdempotencyKeyReused, detail).with("id", name))
 }
 

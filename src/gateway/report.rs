@@ -75,7 +75,8 @@ async fn download(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     check_ready(batch)?;
-    let key = key(&state.storage.keys().batch(&batch.namespace, &batch.uid));
+    let keys = state.storage.keys().batch_or_retry(&batch.namespace, &batch.uid, batch.status.retry.as_ref());
+    let key = key(&keys);
     let response = if raw {
         raw::respond(&state.storage, &key, method).await?
     } else {

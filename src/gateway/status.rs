@@ -29,6 +29,8 @@ struct BatchStatus {
     succeeded: i64,
     failed: i64,
     kept_original: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reused: Option<i64>,
     active: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     percent: Option<String>,
@@ -40,6 +42,10 @@ struct BatchStatus {
     start_time: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     completion_time: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_of: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    retried_by: Vec<String>,
     conditions: Vec<Condition>,
     failures: Vec<Failure>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +77,7 @@ impl BatchStatus {
         let path = |below: &str| settings.batch_path(&batch.namespace, &batch.name, below);
         let links = ready.then(|| Links { output_csv: path("/output.csv"), failed_csv: path("/failed.csv") });
         let word = batch.state().to_owned();
-        let Batch { name, namespace, status, .. } = batch;
+        let Batch { name, namespace, status, retry_of, .. } = batch;
         Self {
             id: name,
             namespace,
@@ -82,6 +88,7 @@ impl BatchStatus {
             succeeded: status.succeeded,
             failed: status.failed,
             kept_original: status.kept_original,
+            reused: status.reused,
             active: status.active,
             percent: status.percent,
             saved: status.saved,
@@ -89,6 +96,8 @@ impl BatchStatus {
             bytes_out: status.bytes_out,
             start_time: status.start_time,
             completion_time: status.completion_time,
+            retry_of,
+            retried_by: status.retried_by,
             conditions: status.conditions,
             failures: status.failures,
             links,

@@ -30,7 +30,7 @@ use crate::records::request::Origin;
 /// How long an answer waits for MongoDB; the controller completes the record where it is late.
 const RECORD: Duration = Duration::from_secs(3);
 /// Who everybody is: this release authenticates nobody.
-const ANONYMOUS: &str = "anonymous";
+pub(super) const ANONYMOUS: &str = "anonymous";
 
 /// What a client gets for an accepted upload.
 #[derive(Serialize)]
@@ -168,7 +168,8 @@ async fn accept(state: &AppState, submission: Submission) -> Result<Response, Ap
     options.warn(&mut validated.summary.warnings);
     let fingerprint = keyed_name.map(|_| idempotency::fingerprint(&validated.sha256, &options));
 
-    let result = create(state, &namespace, &id, &options, spec(&options, &validated, key.clone())?, fingerprint).await;
+    let batch = image_batch(&namespace, &id, options.display_name.clone(), spec(&options, &validated, key.clone())?);
+    let result = create(state, batch, fingerprint).await;
     let is_ours = |batch: &ImageBatch| batch.spec.source.upload.as_ref().is_some_and(|it| it.key == key);
     if !result.as_ref().is_ok_and(is_ours) {
         upload::delete(&state.storage, &key).await;
@@ -178,34 +179,46 @@ async fn accept(state: &AppState, submission: Submission) -> Result<Response, Ap
     let findings = Findings::new(validated, EffectiveOptions::of(&batch.spec, options.display_name));
     let (rows, images) = (findings.rows, findings.images);
     tracing::info!(batch.name = id, batch.namespace = namespace, rows, images, "batch accepted");
+    let status = state_of(&batch).to_owned();
     let path = state.settings.batch_path(&namespace, &id, "");
+    accepted(&path, Submitted { id, namespace, status, findings })
+}
+
+/// Returns the answer to a request whose result will be under a path.
+pub(super) fn accepted(path: &str, body: impl Serialize) -> Result<Response, ApiError> {
     let location = HeaderValue::try_from(path).map_err(|error| internal("no path").caused_by(error))?;
-    let word = batch.status.as_ref().and_then(|it| it.condition(SUCCEEDED)).map(|it| it.reason.clone());
-    let status = word.unwrap_or_else(|| reason::PENDING.to_owned());
-    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(Submitted { id, namespace, status, findings }))
-        .into_response())
+    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(body)).into_response())
+}
+
+/// Returns the word for a batch's state.
+pub(super) fn state_of(batch: &ImageBatch) -> &str {
+    let condition = batch.status.as_ref().and_then(|it| it.condition(SUCCEEDED));
+    condition.map_or(reason::PENDING, |it| it.reason.as_str())
 }
 
 fn spec(options: &SubmitOptions, validated: &Validated, key: String) -> Result<ImageBatchSpec, ApiError> {
     options.spec(validated.upload(key)).map_err(|error| internal("the options make no batch").caused_by(error))
 }
 
-/// Creates the batch, or returns the one that an earlier request with the same key made.
-async fn create(
-    state: &AppState,
-    namespace: &str,
-    id: &str,
-    options: &SubmitOptions,
-    spec: ImageBatchSpec,
-    fingerprint: Option<String>,
-) -> Result<ImageBatch, ApiError> {
+/// Returns a batch to be created.
+pub(super) fn image_batch(namespace: &str, id: &str, display_name: Option<String>, spec: ImageBatchSpec) -> ImageBatch {
     let mut batch = ImageBatch::new(id, spec);
     batch.metadata.namespace = Some(namespace.to_owned());
-    let annotations =
-        [(labels::DISPLAY_NAME, options.display_name.clone()), (labels::FINGERPRINT, fingerprint.clone())];
-    let annotations = annotations.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    batch.metadata.annotations = Some(annotations.collect());
-    let found = cluster::create(&state.client, namespace, &batch).await?;
+    batch.metadata.annotations = display_name.map(|it| [(labels::DISPLAY_NAME.to_owned(), it)].into());
+    batch
+}
+
+/// Creates the batch, or returns the one that an earlier request with the same fingerprint made.
+pub(super) async fn create(
+    state: &AppState,
+    mut batch: ImageBatch,
+    fingerprint: Option<String>,
+) -> Result<ImageBatch, ApiError> {
+    if let Some(fingerprint) = fingerprint.clone() {
+        batch.metadata.annotations.get_or_insert_default().insert(labels::FINGERPRINT.to_owned(), fingerprint);
+    }
+    let namespace = batch.metadata.namespace.clone().unwrap_or_default();
+    let found = cluster::create(&state.client, &namespace, &batch).await?;
     if let Some(fingerprint) = fingerprint {
         idempotency::check(&found, &fingerprint)?;
     }
@@ -214,7 +227,7 @@ async fn create(
 
 /// Records the request. The batch exists already, so this cannot fail it: the controller writes the
 /// same record when it first sees the batch.
-async fn record(state: &AppState, batch: &ImageBatch) {
+pub(super) async fn record(state: &AppState, batch: &ImageBatch) {
     let uid = batch.metadata.uid.as_deref().unwrap_or_default();
     let origin = Origin::of(batch);
     match tokio::time::timeout(RECORD, state.records.insert_request(uid, &origin)).await {

@@ -146,7 +146,7 @@ impl FailureReason {
 }
 
 /// What became of one image.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageOutcome {
     /// How it ended.

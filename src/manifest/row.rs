@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::cells::Cells;
+use super::outcome::ImageOutcome;
 use super::problem::Code;
 
 /// One product: written once into a shard, read by every later stage.
@@ -20,6 +21,8 @@ pub struct Row {
     pub urls: Vec<String>,
     /// What is wrong with a row that was skipped; empty for all others.
     pub skipped: Vec<Code>,
+    /// In a retry's shard, for each URL the result that the earlier batch has of it; empty for all others.
+    pub kept: Vec<Option<ImageOutcome>>,
 }
 
 /// A row as it stands in a shard.
@@ -33,17 +36,34 @@ struct StoredRow<'a> {
     joined: Option<usize>,
     #[serde(default, skip_serializing_if = "<[Code]>::is_empty")]
     skipped: Cow<'a, [Code]>,
+    #[serde(default, skip_serializing_if = "<[Option<ImageOutcome>]>::is_empty")]
+    kept: Cow<'a, [Option<ImageOutcome>]>,
 }
 
 impl From<StoredRow<'_>> for Row {
     fn from(stored: StoredRow<'_>) -> Self {
-        let StoredRow { row, cells, urls, joined, skipped } = stored;
+        let StoredRow { row, cells, urls, joined, skipped, kept } = stored;
         let mut cells: Vec<String> = cells.into_iter().map(Cow::into_owned).collect();
         let urls: Vec<String> = urls.into_iter().map(Cow::into_owned).collect();
         if let Some(cell) = joined.and_then(|index| cells.get_mut(index)) {
             *cell = urls.join(",");
         }
-        Self { row, cells, urls, skipped: skipped.into_owned() }
+        Self { row, cells, urls, skipped: skipped.into_owned(), kept: kept.into_owned() }
+    }
+}
+
+impl Row {
+    /// Writes the row as JSON, from which it is read.
+    pub fn write_json(&self, json: &mut Vec<u8>) -> serde_json::Result<()> {
+        let stored = StoredRow {
+            row: self.row,
+            cells: self.cells.iter().map(Cow::from).collect(),
+            urls: self.urls.iter().map(Cow::from).collect(),
+            joined: None,
+            skipped: self.skipped.as_slice().into(),
+            kept: self.kept.as_slice().into(),
+        };
+        serde_json::to_writer(json, &stored)
     }
 }
 
@@ -69,7 +89,13 @@ impl RowView<'_> {
     /// Returns the row to keep.
     #[must_use]
     pub fn to_row(self) -> Row {
-        Row { row: self.row, cells: self.cells.to_vec(), urls: self.urls.to_vec(), skipped: self.skipped.to_vec() }
+        Row {
+            row: self.row,
+            cells: self.cells.to_vec(),
+            urls: self.urls.to_vec(),
+            skipped: self.skipped.to_vec(),
+            kept: Vec::new(),
+        }
     }
 
     /// Writes the row as JSON, from which a [`Row`] is read.
@@ -83,7 +109,7 @@ impl RowView<'_> {
         let urls = self.urls.iter().map(Cow::from).collect();
         Ok(serde_json::to_writer(
             json,
-            &StoredRow { row: self.row, cells, urls, joined, skipped: self.skipped.into() },
+            &StoredRow { row: self.row, cells, urls, joined, skipped: self.skipped.into(), kept: Cow::default() },
         )?)
     }
 

@@ -1,7 +1,8 @@
-//! The webhook outbox: one document an event, with every attempt to deliver it.
+//! The webhook outbox: one document an event, with every attempt to deliver it, and one for each time that
+//! somebody asked for it to be sent again, or for a test.
 //!
-//! The controller inserts it before the ImageBatch says Finished, so no end goes unannounced, and is
-//! the only one that updates it.
+//! The controller inserts an event before the ImageBatch says Finished, so no end goes unannounced. The
+//! gateway inserts what it is asked for. The controller alone updates them.
 
 use futures::TryStreamExt;
 use mongodb::bson::{DateTime, doc};
@@ -16,9 +17,15 @@ pub(super) const DELIVERIES: &str = "deliveries";
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
-    /// The event's id, the same in every attempt: receivers know a repeat by it.
+    /// The delivery's id.
     #[serde(rename = "_id")]
     pub id: String,
+    /// The id of the event that is sent again; absent where it is the delivery's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Why it is sent.
+    #[serde(default)]
+    pub kind: DeliveryKind,
     /// The batch's uid.
     pub batch: String,
     /// The batch's name.
@@ -27,6 +34,9 @@ pub struct Delivery {
     pub namespace: String,
     /// Where it is sent.
     pub url: String,
+    /// Scheme, host and port of the URL: a slow one gets only so many deliveries at a time.
+    #[serde(default)]
+    pub endpoint: String,
     /// The secret that signs it, where the batch names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKey>,
@@ -38,6 +48,32 @@ pub struct Delivery {
     pub next_attempt: DateTime,
     /// What was tried, the oldest first.
     pub attempts: Vec<Attempt>,
+}
+
+impl Delivery {
+    /// Returns the event's id, the same in every attempt: receivers know a repeat by it.
+    #[must_use]
+    pub fn event_id(&self) -> &str {
+        self.event.as_deref().unwrap_or(&self.id)
+    }
+}
+
+/// Returns the endpoint of a webhook's URL.
+#[must_use]
+pub fn endpoint_of(url: &str) -> String {
+    url::Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.origin().ascii_serialization())
+}
+
+/// Why something is sent to a webhook.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeliveryKind {
+    /// The batch ended; it is tried again for days.
+    #[default]
+    Event,
+    /// Somebody asked for the event once more; one attempt.
+    Redelivery,
+    /// Somebody tries whether the webhook hears; one attempt.
+    Test,
 }
 
 /// Where a delivery stands.
@@ -88,10 +124,22 @@ impl Records {
         self.insert(DELIVERIES, "record a webhook", std::slice::from_ref(delivery)).await
     }
 
-    /// Returns the pending deliveries whose time has come, the longest due first.
-    pub async fn due_deliveries(&self, now: DateTime, most: i64) -> Result<Vec<Delivery>, RecordError> {
+    /// Returns pending deliveries whose time has come, the longest due first, without those of these ids and
+    /// to these endpoints.
+    pub async fn due_deliveries(
+        &self,
+        now: DateTime,
+        most: i64,
+        without: &[&str],
+        busy_endpoints: &[&str],
+    ) -> Result<Vec<Delivery>, RecordError> {
         let deliveries = self.collection::<Delivery>(DELIVERIES);
-        let filter = doc! { "state": DeliveryState::Pending.as_str(), "nextAttempt": { "$lte": now } };
+        let filter = doc! {
+            "state": DeliveryState::Pending.as_str(),
+            "nextAttempt": { "$lte": now },
+            "_id": { "$nin": without },
+            "endpoint": { "$nin": busy_endpoints },
+        };
         self.run("look for webhooks", || async {
             let found = deliveries.find(filter.clone()).sort(doc! { "nextAttempt": 1 }).limit(most).await?;
             found.try_collect().await
@@ -106,6 +154,23 @@ impl Records {
             deliveries.replace_one(doc! { "_id": &delivery.id }, delivery).await.map(drop)
         })
         .await
+    }
+
+    /// Notes that an event was delivered in another way than by its own attempts, so that none follows.
+    pub async fn end_event(&self, id: &str) -> Result<(), RecordError> {
+        let deliveries = self.collection::<Delivery>(DELIVERIES);
+        let pending = doc! { "_id": id, "state": DeliveryState::Pending.as_str() };
+        let delivered = doc! { "$set": { "state": DeliveryState::Delivered.as_str() } };
+        self.run("end a webhook's attempts", || async {
+            deliveries.update_one(pending.clone(), delivered.clone()).await.map(drop)
+        })
+        .await
+    }
+
+    /// Returns a delivery.
+    pub async fn delivery(&self, id: &str) -> Result<Option<Delivery>, RecordError> {
+        let deliveries = self.collection::<Delivery>(DELIVERIES);
+        self.run("read a webhook", || async { deliveries.find_one(doc! { "_id": id }).await }).await
     }
 
     /// Returns a batch's deliveries.

@@ -27,8 +27,11 @@ pub struct IngestResult {
     pub skipped: i64,
     /// Images of the source.
     pub images: i64,
-    /// Shards of the manifest.
+    /// Parts of the work, one for each index of the compress Job.
     pub shards: i32,
+    /// Of the images, those whose result an earlier batch has stored; only a retry has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused: Option<i64>,
     /// The first problems.
     pub problems: Vec<Problem>,
     /// How many problems there are.

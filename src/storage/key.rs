@@ -1,5 +1,6 @@
-//! The key of every object. All of a batch's objects lie below `<prefix>/<namespace>/<uid>`, so what
-//! a batch owns can be deleted by one prefix and credentials can be scoped to a namespace.
+//! The key of every object. All objects of a batch and of its retries lie below `<prefix>/<namespace>/<uid>`
+//! of the first of them, their root: retries refer to its images, so what they own together can be deleted
+//! by one prefix. Credentials can be scoped to a namespace.
 //!
 //! ```text
 //! <prefix>/<namespace>/uploads/<id>.csv                            the source, by the gateway
@@ -9,8 +10,12 @@
 //! <prefix>/<namespace>/<uid>/batch/problems.json                   by ingest
 //! <prefix>/<namespace>/<uid>/batch/parts/<index>.jsonl             by compress
 //! <prefix>/<namespace>/<uid>/batch/output.csv, failed.csv          by report
-//! <prefix>/<namespace>/<lineage root's uid>/<sha256>/<name>.<ext>  images, by compress
+//! <prefix>/<namespace>/<root's uid>/<sha256>/<name>.<ext>          images, by compress
+//! <prefix>/<namespace>/<root's uid>/retries/<uid>/...              a retry's manifest, shards, parts, reports
+//! <prefix>/<namespace>/<root's uid>/retained                       by the controller: the images must stay
 //! ```
+
+use crate::api::status::Retry;
 
 /// Makes the keys of one installation.
 #[derive(Debug, Clone)]
@@ -22,6 +27,7 @@ pub struct Keys {
 #[derive(Debug, Clone)]
 pub struct BatchKeys {
     root: String,
+    own: String,
 }
 
 impl Keys {
@@ -31,10 +37,28 @@ impl Keys {
         Self { prefix: prefix.trim_matches('/').to_owned() }
     }
 
-    /// Returns the keys of a batch.
+    /// Returns the keys of a batch that is no retry.
     #[must_use]
     pub fn batch(&self, namespace: &str, uid: &str) -> BatchKeys {
-        BatchKeys { root: format!("{}/{namespace}/{uid}", self.prefix) }
+        let root = format!("{}/{namespace}/{uid}", self.prefix);
+        BatchKeys { own: format!("{root}/batch"), root }
+    }
+
+    /// Returns the keys of a batch that may be a retry.
+    #[must_use]
+    pub fn batch_or_retry(&self, namespace: &str, uid: &str, retry: Option<&Retry>) -> BatchKeys {
+        retry.map_or_else(|| self.batch(namespace, uid), |retry| self.member(namespace, &retry.root, uid))
+    }
+
+    /// Returns the keys of the batch that a retry builds on, which may be one itself.
+    #[must_use]
+    pub fn retried(&self, namespace: &str, retry: &Retry) -> BatchKeys {
+        self.member(namespace, &retry.root, &retry.uid)
+    }
+
+    fn member(&self, namespace: &str, root: &str, uid: &str) -> BatchKeys {
+        let keys = self.batch(namespace, root);
+        if uid == root { keys } else { BatchKeys { own: format!("{}/retries/{uid}", keys.root), ..keys } }
     }
 
     /// Returns the key of an uploaded source. The id is the batch's name, or the name, a dot and what
@@ -81,52 +105,58 @@ impl Keys {
 }
 
 impl BatchKeys {
-    /// Returns the prefix of everything the batch stored.
+    /// Returns the prefix of everything that the batch, the one it began with and their retries stored.
     #[must_use]
     pub fn root(&self) -> &str {
         &self.root
     }
 
+    /// Returns the key of what says that an ImageBatch went and its images are to stay.
+    #[must_use]
+    pub fn retained(&self) -> String {
+        format!("{}/retained", self.root)
+    }
+
     /// Returns the key of a source that was fetched by its URL.
     #[must_use]
     pub fn source(&self) -> String {
-        format!("{}/batch/source.csv", self.root)
+        format!("{}/source.csv", self.own)
     }
 
     /// Returns the manifest's key.
     #[must_use]
     pub fn manifest(&self) -> String {
-        format!("{}/batch/manifest.json", self.root)
+        format!("{}/manifest.json", self.own)
     }
 
     /// Returns a shard's key.
     #[must_use]
     pub fn shard(&self, index: u32) -> String {
-        format!("{}/batch/shards/{index:06}.jsonl", self.root)
+        format!("{}/shards/{index:06}.jsonl", self.own)
     }
 
     /// Returns the key of all problems of a refused source.
     #[must_use]
     pub fn problems(&self) -> String {
-        format!("{}/batch/problems.json", self.root)
+        format!("{}/problems.json", self.own)
     }
 
     /// Returns the key of a shard's outcomes.
     #[must_use]
     pub fn part(&self, index: u32) -> String {
-        format!("{}/batch/parts/{index:06}.jsonl", self.root)
+        format!("{}/parts/{index:06}.jsonl", self.own)
     }
 
     /// Returns the key of the report of all rows.
     #[must_use]
     pub fn output_csv(&self) -> String {
-        format!("{}/batch/output.csv", self.root)
+        format!("{}/output.csv", self.own)
     }
 
     /// Returns the key of the report of failed images.
     #[must_use]
     pub fn failed_csv(&self) -> String {
-        format!("{}/batch/failed.csv", self.root)
+        format!("{}/failed.csv", self.own)
     }
 
     /// Returns an image's key: named by its content, ended by the source's file name for people and
@@ -165,6 +195,29 @@ mod tests {
             assert!(!keys.is_image(&key), "{key}");
         }
         assert!(!keys.is_image(&format!("other/tenant/uid/{}/1.jpg", "a".repeat(64))));
+    }
+
+    #[test]
+    fn retries_store_below_the_batch_that_they_began_with() {
+        let keys = Keys::new("shop");
+        let first = keys.batch("tenant", "a");
+        let retry = |of: &str| Retry { of: of.to_owned(), uid: of.to_owned(), root: "a".to_owned(), images: 1 };
+        let (second, third) = (
+            keys.batch_or_retry("tenant", "b", Some(&retry("a"))),
+            keys.batch_or_retry("tenant", "c", Some(&retry("b"))),
+        );
+        for keys in [&second, &third] {
+            assert_eq!(keys.image("hash", "https://a/1.jpg", "jpg"), first.image("hash", "https://a/1.jpg", "jpg"));
+            assert_eq!(keys.root(), first.root());
+        }
+        assert_eq!(keys.retried("tenant", &retry("a")).manifest(), first.manifest());
+        assert_eq!(keys.retried("tenant", &retry("b")).manifest(), second.manifest());
+        let manifests = [first.manifest(), second.manifest(), third.manifest()];
+        assert_eq!(
+            manifests.map(|it| it.replace("shop/tenant/a/", "")),
+            ["batch/manifest.json", "retries/b/manifest.json", "retries/c/manifest.json"]
+        );
+        assert!(!keys.is_image(&second.output_csv()) && !keys.is_image(&first.retained()));
     }
 
     #[test]

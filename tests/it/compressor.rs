@@ -29,6 +29,7 @@ impl<'a> Batch<'a> {
             validation: Validation::default(),
             compression: Compression::default(),
             report: Report::default(),
+            retry: None,
             unprocessed_because: UnprocessedCause::ShardFailed,
         };
         Self { harness, input }

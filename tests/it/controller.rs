@@ -200,7 +200,7 @@ async fn a_refused_source_ends_with_its_first_problems() {
 fn a_refused_source_starts_no_job_while_the_pod_that_read_it_ends() {
     let spec = serde_saphyr::from_str(UPLOAD).expect("a spec");
     let now = Timestamp::now();
-    let subject = Subject { spec: &spec, enabled: true, deadline: now + SignedDuration::from_secs(60) };
+    let subject = Subject { spec: &spec, retry: None, enabled: true, deadline: now + SignedDuration::from_secs(60) };
     let refused = Some(IngestResult { accepted: false, ..IngestResult::default() });
     let reading =
         Observed { jobs: [(Stage::Ingest, JobState::default())].into(), ingest: refused, ..Observed::default() };

@@ -14,5 +14,6 @@ mod manifest;
 mod messy;
 mod path;
 mod repeat;
+mod retry;
 mod sandbox;
 mod webhook;

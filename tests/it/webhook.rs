@@ -1,5 +1,9 @@
 //! Webhooks: who is told of a batch's end, signed by whose secret, and what is done when nobody listens.
 
+mod by_hand;
+mod hanging;
+
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -8,12 +12,15 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use imagebatch::api::image_batch::ImageBatch;
 use imagebatch::api::stage::Stage;
-use imagebatch::records::delivery::{Delivery, DeliveryState};
+use imagebatch::records::delivery::{Delivery, DeliveryKind, DeliveryState, endpoint_of};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{Api, PostParams};
+use mongodb::bson::DateTime;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
 use crate::harness::{Harness, Running, condition};
 use crate::intake::{CSV, answer};
@@ -59,6 +66,25 @@ async fn run(harness: &Harness, name: &str, webhook: &str, end: &str) -> ImageBa
     harness.run_job(name, Stage::Run).await;
     harness.wait_finished(name).await;
     harness.wait(name, end, |batch| condition(batch, "WebhookDelivered") == end).await
+}
+
+/// Returns an event's type if the Python library of Standard Webhooks verifies it, else what it says.
+async fn verify_in_python(secret: &str, headers: &HeaderMap, body: &str) -> Result<String, String> {
+    let mut process = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/webhook/verify"))
+        .arg(secret)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("Python is there");
+    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("text")));
+    let headers: std::collections::BTreeMap<_, _> = headers.collect();
+    let event = json!({ "headers": headers, "body": body }).to_string();
+    process.stdin.take().expect("a pipe").write_all(event.as_bytes()).await.expect("it reads");
+    let ended = process.wait_with_output().await.expect("it ends");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text").trim().to_owned();
+    if ended.status.success() { Ok(text(ended.stdout)) } else { Err(text(ended.stderr)) }
 }
 
 async fn delivery(harness: &Harness, batch: &ImageBatch) -> Delivery {
@@ -191,4 +217,42 @@ async fn an_upload_names_its_webhook_and_shows_what_it_was_told() {
     let delivery = &log["deliveries"][0];
     assert_eq!((status, &delivery["state"], &delivery["url"]), (200, &json!("Delivered"), &json!(url)), "{log}");
     assert_eq!(delivery["attempts"][0]["status"], 200, "{log}");
+}
+
+#[tokio::test]
+async fn a_library_of_another_language_verifies_what_is_received() {
+    let harness = Harness::start().await;
+    let _controller = harness.controller().await;
+    create_secret(&harness, "imagebatch-webhook", "secret", &format!("{NEW} {OLD}")).await;
+    let (url, received, _receiver) = receiver(&[200]).await;
+    run(&harness, "verified", &format!("{{url: \"{url}\"}}"), "True/WebhookDelivered").await;
+    let received = received.lock().expect("not poisoned").clone();
+    let (headers, body) = &received[0];
+    for secret in [OLD, NEW] {
+        assert_eq!(verify_in_python(secret, headers, body).await, Ok("imagebatch.failed".to_owned()));
+    }
+    let other = "whsec_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    for (secret, body) in [(OLD, body.replace("ImagesFailed", "Completed")), (other, body.clone())] {
+        let refused = verify_in_python(secret, headers, &body).await.expect_err("it is not what was signed");
+        assert!(refused.contains("the signature is not valid"), "{refused}");
+    }
+}
+
+/// Returns an event of a batch that is due.
+fn pending(harness: &Harness, batch: &ImageBatch, url: &str) -> Delivery {
+    Delivery {
+        id: String::new(),
+        event: None,
+        kind: DeliveryKind::Event,
+        batch: batch.uid().expect("a uid"),
+        name: batch.name_any(),
+        namespace: harness.namespace.clone(),
+        url: url.to_owned(),
+        endpoint: endpoint_of(url),
+        secret_ref: None,
+        payload: "{}".to_owned(),
+        state: DeliveryState::Pending,
+        next_attempt: DateTime::now(),
+        attempts: Vec::new(),
+    }
 }

@@ -1,7 +1,7 @@
 //! A web server on loopback with the photographs of `tests/data/images`, and with paths that fail in
 //! the ways that hosts of strangers fail. It counts its requests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -19,24 +19,33 @@ use super::bombs::{self, Bomb};
 pub(crate) struct Origin {
     base: String,
     requests: Requests,
+    mended: Mended,
     task: tokio::task::JoinHandle<()>,
 }
 
 type Requests = Arc<Mutex<HashMap<String, usize>>>;
+type Mended = Arc<Mutex<HashSet<String>>>;
 
 impl Origin {
     pub(crate) async fn start() -> Self {
         let requests = Requests::default();
-        let router = Router::new().route("/{*path}", get(answer)).with_state(Arc::clone(&requests));
+        let mended = Mended::default();
+        let state = (Arc::clone(&requests), Arc::clone(&mended));
+        let router = Router::new().route("/{*path}", get(answer)).with_state(state);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("the origin serves") });
-        Self { base, requests, task }
+        Self { base, requests, mended, task }
     }
 
     /// Returns the URL of a file of `tests/data/images`, or of one of the paths of [`answer`].
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}/{path}", self.base)
+    }
+
+    /// From now on `later/FILE` is that file; before it is 404.
+    pub(crate) fn mend(&self, file: &str) {
+        self.mended.lock().expect("not poisoned").insert(file.to_owned());
     }
 
     /// Returns how often a path was asked for.
@@ -51,7 +60,13 @@ impl Drop for Origin {
     }
 }
 
-async fn answer(State(requests): State<Requests>, UrlPath(path): UrlPath<String>) -> Response {
+async fn answer(State((requests, mended)): State<(Requests, Mended)>, UrlPath(path): UrlPath<String>) -> Response {
+    if let Some(file) = path.strip_prefix("later/")
+        && !mended.lock().expect("not poisoned").contains(file)
+    {
+        *requests.lock().expect("not poisoned").entry(path).or_default() += 1;
+        return StatusCode::NOT_FOUND.into_response();
+    }
     let count = {
         let mut requests = requests.lock().expect("not poisoned");
         let count = requests.entry(path.clone()).or_default();
@@ -84,9 +99,9 @@ async fn answer(State(requests): State<Requests>, UrlPath(path): UrlPath<String>
         "csv/good.csv" => csv("https://shop.example/1.jpg"),
         "csv/bad.csv" => csv("nothing"),
         "csv/page.csv" => "<!DOCTYPE html><html></html>".into_response(),
-        name => match name.strip_prefix("bomb/") {
+        path => match path.strip_prefix("bomb/") {
             Some(name) => bomb(name).into_response(),
-            None => file(name).await,
+            None => file(path.trim_start_matches("later/")).await,
         },
     }
 }

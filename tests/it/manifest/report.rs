@@ -91,6 +91,7 @@ fn status_shows_the_first_failures_and_counts_all() {
             cells: vec![row.to_string(), "Cup".into(), urls.join(",")],
             urls: urls.clone(),
             skipped: Vec::new(),
+            kept: Vec::new(),
         })
         .collect();
     let failed = |row: &Row| RowOutcome {
