@@ -9,15 +9,23 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
+use super::queue::Fetch;
 use super::{StageError, Worker};
 use crate::api::compression::{Compression, Effort, OutputFormat};
 use crate::egress::FetchError;
+use crate::failpoint;
 use crate::manifest::outcome::{FailureReason, ImageOutcome, Outcome};
 
 /// Processes one image to its outcome.
-pub(crate) async fn process(worker: &Worker, codec: Arc<Semaphore>, url: String) -> Result<ImageOutcome, StageError> {
+pub(crate) async fn process(
+    worker: &Worker,
+    codec: Arc<Semaphore>,
+    url: String,
+    fetch: Fetch,
+) -> Result<ImageOutcome, StageError> {
     let start = Instant::now();
     let (fetched, attempts) = worker.egress.fetch(&url).await;
+    drop(fetch);
     let mut outcome = match fetched {
         Err(error) => failed_fetch(&url, &error),
         Ok(source) => compress_and_store(worker, codec, &url, source).await?,
@@ -54,7 +62,8 @@ async fn compress_and_store(
     let sha256 = hex::encode(Sha256::digest(&bytes));
     let key = worker.keys().image(&sha256, url, compressed.format.extension());
     let bytes_out = bytes.len() as i64;
-    worker.storage.put_image(&key, compressed.format.content_type(), bytes).await?;
+    let put = worker.storage.put_image(&key, compressed.format.content_type(), bytes);
+    failpoint::around("image.put", put).await?;
     Ok(ImageOutcome {
         outcome,
         url: url.to_owned(),

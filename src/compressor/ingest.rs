@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::source::{Opened, open};
 use super::{StageError, Worker};
+use crate::failpoint;
 use crate::manifest::problem::{Code, Problem};
 use crate::manifest::row::{Row, RowView};
 use crate::manifest::shard::{Manifest, Sharder, read_lines};
@@ -47,7 +48,7 @@ pub(crate) async fn ingest(worker: &Worker) -> Result<Option<Manifest>, StageErr
     let Summary { columns, rows, skipped, images, .. } = summary;
     let manifest = Manifest { columns, rows, skipped, images, shards };
     let bytes = serde_json::to_vec(&manifest).map_err(|source| StageError::ParseObject { key: key.clone(), source })?;
-    worker.storage.put_new(&key, bytes.into()).await?;
+    failpoint::around("manifest.put", worker.storage.put_new(&key, bytes.into())).await?;
     accept(worker, &manifest).await?;
     tracing::info!(batch.name = worker.input.name, rows, images, shards, skipped, "ingested");
     Ok(Some(manifest))
@@ -62,7 +63,7 @@ async fn accept(worker: &Worker, manifest: &Manifest) -> Result<(), StageError> 
         shards: manifest.shards as i32,
         ..IngestResult::default()
     };
-    Ok(worker.records.insert_ingest(&worker.input.uid, &result).await?)
+    Ok(failpoint::around("ingest.insert", worker.records.insert_ingest(&worker.input.uid, &result)).await?)
 }
 
 async fn refuse(worker: &Worker, summary: &Summary) -> Result<(), StageError> {
@@ -111,11 +112,11 @@ async fn write_shards(worker: &Worker, summary: &Summary) -> Result<u32, StageEr
             let key = worker.keys().shard(index);
             let rows: Vec<Row> =
                 read_lines(&shard).map_err(|source| StageError::ParseObject { key: key.clone(), source })?;
-            worker.storage.put_new(&key, shard.into()).await?;
+            failpoint::around("shard.put", worker.storage.put_new(&key, shard.into())).await?;
             let accepted = rows.into_iter().filter(|row| row.skipped.is_empty());
             let products: Vec<ProductRecord> =
                 accepted.map(|row| ProductRecord::new(&worker.input.uid, index, &summary.columns, row)).collect();
-            worker.records.insert_products(&products).await?;
+            failpoint::around("products.insert", worker.records.insert_products(&products)).await?;
             index += 1;
         }
         Ok::<u32, StageError>(index)

@@ -11,6 +11,7 @@ use super::error::ReconcileError;
 use crate::api::condition::{FINISHED, SUCCEEDED, Statement, reason, set_condition};
 use crate::api::image_batch::{DeletionPolicy, ImageBatch};
 use crate::api::labels;
+use crate::failpoint;
 use crate::records::request::Origin;
 
 /// Cleans up; fails with [`ReconcileError::JobsRemain`] as long as pods may still write.
@@ -20,13 +21,14 @@ pub(crate) async fn clean_up(context: &Context, batch: &ImageBatch, now: Time) -
     match batch.spec.deletion_policy {
         DeletionPolicy::Delete => {
             let keys = context.storage.keys();
-            context.storage.delete_below(keys.batch(&namespace, &uid).root()).await?;
+            let batch_keys = keys.batch(&namespace, &uid);
+            failpoint::around("objects.delete", context.storage.delete_below(batch_keys.root())).await?;
             if let Some(upload) = &batch.spec.source.upload
                 && keys.is_upload_of(&namespace, &upload.key)
             {
-                context.storage.delete(&upload.key).await?;
+                failpoint::around("upload.delete", context.storage.delete(&upload.key)).await?;
             }
-            context.records.delete_batch(&uid).await?;
+            failpoint::around("records.delete", context.records.delete_batch(&uid)).await?;
         }
         DeletionPolicy::Retain => {
             context.records.delete_progress(&uid).await?;

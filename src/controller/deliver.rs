@@ -1,7 +1,8 @@
 //! The webhooks' sender: due deliveries -> signed POST -> attempt recorded -> condition and Event.
 //!
 //! It runs beside the reconciler, so that a slow receiver holds up no batch. A delivery that is sent
-//! and not recorded is sent again under the same id: receivers see an event at least once.
+//! and not recorded is sent again under the same id: receivers see an event at least once. One that is
+//! recorded and not told is told later, without being sent.
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::{apply, observe, webhook};
 use crate::api::condition::{Statement, WEBHOOK_DELIVERED, reason};
 use crate::api::image_batch::ImageBatch;
 use crate::egress::{Answer, FetchError};
+use crate::failpoint;
 use crate::records::delivery::{Attempt, Delivery, DeliveryState};
 use crate::records::request::Origin;
 
@@ -56,8 +58,18 @@ async fn deliver_one(context: &Context, delivery: Delivery) {
 }
 
 async fn deliver(context: &Context, mut delivery: Delivery) -> Result<(), DeliverError> {
+    if !delivery.untold {
+        attempt(context, &mut delivery).await?;
+    }
+    tell(context, &delivery).await?;
+    delivery.untold = false;
+    Ok(failpoint::around("told.update", context.records.update_delivery(&delivery)).await?)
+}
+
+/// Sends an event and writes down what came of it, before anything else can go wrong.
+async fn attempt(context: &Context, delivery: &mut Delivery) -> Result<(), DeliverError> {
     let now = Timestamp::now();
-    let answer = send(context, &delivery, now).await?;
+    let answer = failpoint::around("webhook.send", send(context, delivery, now)).await?;
     let (status, error, retry_after) = match answer {
         Ok(Answer { status, retry_after }) => (Some(i32::from(status.as_u16())), None, retry_after),
         Err(error) => (None, Some(error), None),
@@ -77,9 +89,9 @@ async fn deliver(context: &Context, mut delivery: Delivery) -> Result<(), Delive
         attempt = delivery.attempts.len() + 1,
         "webhook called"
     );
-    webhook::settle(&mut delivery, attempt, retry_after, fastrand::f64());
-    context.records.update_delivery(&delivery).await?;
-    tell(context, &delivery).await
+    webhook::settle(delivery, attempt, retry_after, fastrand::f64());
+    delivery.untold = true;
+    Ok(failpoint::around("delivery.update", context.records.update_delivery(delivery)).await?)
 }
 
 /// Sends an event; the inner error says why there was no answer.

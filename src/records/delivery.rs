@@ -38,6 +38,9 @@ pub struct Delivery {
     pub next_attempt: DateTime,
     /// What was tried, the oldest first.
     pub attempts: Vec<Attempt>,
+    /// Whether the ImageBatch does not say yet what became of the last attempt.
+    #[serde(default)]
+    pub untold: bool,
 }
 
 /// Where a delivery stands.
@@ -88,10 +91,12 @@ impl Records {
         self.insert(DELIVERIES, "record a webhook", std::slice::from_ref(delivery)).await
     }
 
-    /// Returns the pending deliveries whose time has come, the longest due first.
+    /// Returns the pending deliveries whose time has come, and those whose last attempt is untold, the
+    /// longest due first.
     pub async fn due_deliveries(&self, now: DateTime, most: i64) -> Result<Vec<Delivery>, RecordError> {
         let deliveries = self.collection::<Delivery>(DELIVERIES);
-        let filter = doc! { "state": DeliveryState::Pending.as_str(), "nextAttempt": { "$lte": now } };
+        let due = doc! { "state": DeliveryState::Pending.as_str(), "nextAttempt": { "$lte": now } };
+        let filter = doc! { "$or": [due, { "untold": true }] };
         self.run("look for webhooks", || async {
             let found = deliveries.find(filter.clone()).sort(doc! { "nextAttempt": 1 }).limit(most).await?;
             found.try_collect().await

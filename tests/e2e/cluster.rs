@@ -8,6 +8,7 @@ use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
 
 /// No wait of a test is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
@@ -103,8 +104,15 @@ pub(crate) async fn upload_accepted(csv: String, query: &str) -> String {
     id
 }
 
-/// Returns the documents of a batch in a collection, through a port-forward.
+/// Returns the documents of a batch in a collection.
 pub(crate) async fn records(collection: &str, uid: &str) -> Vec<Document> {
+    let (_forward, database) = database().await;
+    let found = database.collection::<Document>(collection).find(doc! { "batch": uid }).await;
+    found.expect("MongoDB answers").try_collect().await.expect("MongoDB answers")
+}
+
+/// Returns the installation's database, through a port-forward that ends with the first value.
+pub(crate) async fn database() -> (Child, mongodb::Database) {
     let mut forward = tokio::process::Command::new("kubectl")
         .args(["--namespace", &variable("DEMO_NAMESPACE"), "port-forward", "service/imagebatch-mongodb", ":27017"])
         .stdout(Stdio::piped())
@@ -124,9 +132,7 @@ pub(crate) async fn records(collection: &str, uid: &str) -> Vec<Document> {
     let authority = uri.trim_start_matches("mongodb://");
     let host = authority.split(['@', '/']).find(|it| it.contains(":27017")).expect("a host");
     let client = mongodb::Client::with_uri_str(uri.replace(host, &format!("127.0.0.1:{port}"))).await.expect("a URI");
-    let collection = client.database("imagebatch").collection::<Document>(collection);
-    let found = collection.find(doc! { "batch": uid }).await.expect("MongoDB answers");
-    found.try_collect().await.expect("MongoDB answers")
+    (forward, client.database("imagebatch"))
 }
 
 fn base64(text: &str) -> Vec<u8> {
