@@ -20,8 +20,8 @@ use object_store::buffered::BufWriter;
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, ClientOptions, GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    PutPayload, RetryConfig,
+    Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode,
+    PutOptions, PutPayload, RetryConfig,
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -108,8 +108,8 @@ pub struct Storage {
 
 /// Bytes of a part of a streamed object, S3's minimum: a writer holds one in memory and sends one.
 const PART_BYTES: usize = 5 * 1024 * 1024;
-/// Tries of a request after its first.
-const RETRIES: usize = 20;
+/// Waits between two tries of a request, the first and the longest.
+const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 impl Storage {
@@ -125,6 +125,9 @@ impl Storage {
             .with_allow_http(args.s3_endpoint.scheme() == "http")
             .with_connect_timeout(Duration::from_secs(5))
             .with_timeout(Duration::from_secs(60));
+        let backoff = BackoffConfig { init_backoff: WAITS.0, max_backoff: WAITS.1, ..BackoffConfig::default() };
+        // Its waits are random and mostly short: a number of tries would be used up within seconds.
+        let retries = RetryConfig { backoff, max_retries: usize::MAX, retry_timeout: patience };
         let store = AmazonS3Builder::new();
         #[cfg(debug_assertions)]
         let store = store.with_http_connector(faults::Connector);
@@ -135,7 +138,7 @@ impl Storage {
             .with_access_key_id(&args.s3_access_key_id)
             .with_secret_access_key(args.s3_secret_access_key.expose_secret())
             .with_client_options(client)
-            .with_retry(RetryConfig { max_retries: RETRIES, retry_timeout: patience, ..RetryConfig::default() })
+            .with_retry(retries)
             .build()
             .map_err(StorageError::Configure)?;
         Ok(Self {
@@ -144,9 +147,9 @@ impl Storage {
             public_base_url: args.public_base_url.as_str().trim_end_matches('/').to_owned(),
             backoff: ExponentialBuilder::default()
                 .with_jitter()
-                .with_min_delay(Duration::from_millis(100))
-                .with_max_delay(Duration::from_secs(15))
-                .with_max_times(RETRIES)
+                .with_min_delay(WAITS.0)
+                .with_max_delay(WAITS.1)
+                .without_max_times()
                 .with_total_delay(Some(patience)),
         })
     }

@@ -59,6 +59,11 @@ async fn deliver_one(context: &Context, delivery: Delivery) {
 
 async fn deliver(context: &Context, mut delivery: Delivery) -> Result<(), DeliverError> {
     if !delivery.untold {
+        // The reconciler says Finished after it has filled the outbox, and would say over what is told before.
+        let batch = find(context, &delivery).await?;
+        if batch.is_some_and(|it| !it.status.is_some_and(|status| status.is_finished())) {
+            return Ok(());
+        }
         attempt(context, &mut delivery).await?;
     }
     tell(context, &delivery).await?;
@@ -118,11 +123,16 @@ async fn send(context: &Context, delivery: &Delivery, now: Timestamp) -> Result<
     Ok(answer.map_err(|error: FetchError| error.to_string()))
 }
 
-/// Says in the ImageBatch, if it is still there, what became of its event.
-async fn tell(context: &Context, delivery: &Delivery) -> Result<(), DeliverError> {
+/// Returns the delivery's batch, if it is still there.
+async fn find(context: &Context, delivery: &Delivery) -> Result<Option<ImageBatch>, DeliverError> {
     let batches = Api::<ImageBatch>::namespaced(context.client.clone(), &delivery.namespace);
     let found = batches.get_opt(&delivery.name).await.map_err(DeliverError::GetBatch)?;
-    let Some(batch) = found.filter(|it| it.uid().as_deref() == Some(delivery.batch.as_str())) else { return Ok(()) };
+    Ok(found.filter(|it| it.uid().as_deref() == Some(delivery.batch.as_str())))
+}
+
+/// Says in the ImageBatch, if it is still there, what became of its event.
+async fn tell(context: &Context, delivery: &Delivery) -> Result<(), DeliverError> {
+    let Some(batch) = find(context, delivery).await? else { return Ok(()) };
     let last = delivery.attempts.last();
     let outcome = match last.and_then(|it| it.status) {
         Some(status) => format!("the webhook answered {status}"),

@@ -81,7 +81,8 @@ impl Form {
     }
 }
 
-#[tokio::test]
+// The world has threads of its own: the test's waits for kubectl.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_and_nothing_is_done_twice() {
     let form = Form::chosen();
     let world = World::start().await;
