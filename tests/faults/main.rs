@@ -94,7 +94,9 @@ async fn nothing_is_lost_and_nothing_is_done_twice() {
     println!("{} images in {} rows: batch {id}", form.images, rows.len());
 
     let mut history = History::default();
-    let mut trouble = Trouble::new(&id, start);
+    // The kills take a quarter of the batch, and leave the rest for what is between them.
+    let apart = form.images / (4 * form.compressor_kills.max(1));
+    let mut trouble = Trouble::new(&id, start, apart as i64);
     if form.is_faulty() {
         stir(&form, &mut trouble, &mut history).await;
     }
@@ -147,7 +149,7 @@ async fn stir(form: &Form, trouble: &mut Trouble<'_>, history: &mut History) {
     for part in 0..3 {
         for kill in 0..share(compressors, part) {
             trouble.kill_compressor().await;
-            if kill % 3 == 0 && trouble.controllers_killed() < controllers {
+            if kill % 2 == 0 && trouble.controllers_killed() < controllers {
                 trouble.kill_controller();
             }
         }
@@ -164,6 +166,11 @@ async fn stir(form: &Form, trouble: &mut Trouble<'_>, history: &mut History) {
             _ => {
                 trouble.stop_store("mongodb", form.away).await;
                 trouble.pause("s3", form.away).await;
+                // In the short form, only the full disk takes it away.
+                if form.name == "long" {
+                    history.read();
+                    trouble.stop_store("s3", form.away).await;
+                }
             }
         }
     }

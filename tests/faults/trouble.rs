@@ -13,6 +13,9 @@ use crate::settings::node;
 pub(crate) struct Trouble<'a> {
     batch: &'a str,
     start: Instant,
+    /// Images that get an outcome between two kills, and how many had one at the last.
+    apart: i64,
+    done: i64,
     /// Containers that were killed already.
     killed: BTreeSet<String>,
     compressors_killed: usize,
@@ -25,10 +28,12 @@ pub(crate) struct Trouble<'a> {
 }
 
 impl<'a> Trouble<'a> {
-    pub(crate) fn new(batch: &'a str, start: Instant) -> Self {
+    pub(crate) fn new(batch: &'a str, start: Instant, apart: i64) -> Self {
         Self {
             batch,
             start,
+            apart,
+            done: 0,
             killed: BTreeSet::new(),
             compressors_killed: 0,
             controllers_killed: 0,
@@ -58,6 +63,7 @@ impl<'a> Trouble<'a> {
 
     /// Kills a compressor that works on images, by SIGKILL.
     pub(crate) async fn kill_compressor(&mut self) {
+        self.progress().await;
         self.say("a compressor is killed");
         loop {
             let container = self.running().await;
@@ -88,11 +94,11 @@ impl<'a> Trouble<'a> {
     pub(crate) async fn drain(&mut self) {
         self.say("the node is drained of the batch's pods");
         self.running().await;
+        self.drained += self.containers().len();
         let node = node();
         let selector = format!("--pod-selector=imagebatch.io/batch-name={}", self.batch);
-        let said = kubectl(&["drain", &node, &selector, "--force", "--timeout=120s"]);
+        kubectl(&["drain", &node, &selector, "--force", "--timeout=120s"]);
         kubectl(&["uncordon", &node]);
-        self.drained += said.lines().filter(|it| it.ends_with("evicted")).count();
     }
 
     /// Stops the kubelet, and kills a compressor by the runtime while nobody looks after it.
@@ -184,12 +190,7 @@ impl<'a> Trouble<'a> {
     async fn running(&self) -> String {
         let mut found = None;
         wait_until("a running compressor", || {
-            let selector = format!("imagebatch.io/batch-name={},imagebatch.io/stage=compress", self.batch);
-            let pods = ["get", "pods", "--selector", &selector, "--field-selector=status.phase=Running"];
-            let pods = kubectl(&[&pods[..], &["--output=json"]].concat());
-            let pods: Value = serde_json::from_str(&pods).expect("JSON");
-            let mut containers: Vec<String> =
-                pods["items"].as_array().expect("pods").iter().filter_map(container).collect();
+            let mut containers = self.containers();
             containers.retain(|it| !self.killed.contains(it));
             fastrand::shuffle(&mut containers);
             found = containers.pop();
@@ -199,6 +200,28 @@ impl<'a> Trouble<'a> {
         })
         .await;
         found.expect("a container")
+    }
+
+    /// Returns the containers of the batch that work on images.
+    fn containers(&self) -> Vec<String> {
+        let selector = format!("imagebatch.io/batch-name={},imagebatch.io/stage=compress", self.batch);
+        let pods = ["get", "pods", "--selector", &selector, "--field-selector=status.phase=Running"];
+        let pods = kubectl(&[&pods[..], &["--output=json"]].concat());
+        let pods: Value = serde_json::from_str(&pods).expect("JSON");
+        pods["items"].as_array().expect("pods").iter().filter_map(container).collect()
+    }
+
+    /// Waits until the batch is so many images further than at the last kill.
+    async fn progress(&mut self) {
+        let (batch, expected) = (self.batch, self.done + self.apart);
+        let mut done = 0;
+        wait_until("progress of the batch", || {
+            let status = get("imagebatch", batch)["status"].clone();
+            done = status["succeeded"].as_i64().unwrap_or_default() + status["failed"].as_i64().unwrap_or_default();
+            done >= expected || status["completionTime"].is_string()
+        })
+        .await;
+        self.done = done;
     }
 
     fn stores_answer(&self) {

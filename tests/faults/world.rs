@@ -166,8 +166,10 @@ async fn misbehave(State(site): State<Site>, Path(name): Path<String>) -> Respon
         "stalls" => std::future::pending().await,
         "trickles" => Body::from_stream(drops(500, 1)).into_response(),
         "lies-about-its-length" => {
-            let body = Body::from_stream(stream::iter([Ok::<_, std::io::Error>(site.photograph)]));
-            ([(header::CONTENT_LENGTH, "1000000")], body).into_response()
+            // Enough for the header to leave before the connection breaks off.
+            let half = Bytes::from(vec![0; 1 << 19]);
+            let body = Body::from_stream(stream::iter([Ok::<_, std::io::Error>(half)]));
+            ([(header::CONTENT_LENGTH, (1 << 20).to_string())], body).into_response()
         }
         "redirects-for-ever" => (StatusCode::FOUND, [(header::LOCATION, "redirects-for-ever")]).into_response(),
         "gzip-bomb" => ([(header::CONTENT_ENCODING, "gzip")], site.bomb).into_response(),
