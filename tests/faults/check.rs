@@ -49,7 +49,8 @@ impl Ending<'_> {
                 if slot.reason != row.reason.unwrap_or_default() {
                     broken(format!("{url}: {slot:?}, expected {:?}", row.reason));
                 }
-                let stored = self.puts.keys().any(|key| slot.output_url.ends_with(key.as_str()));
+                let key = slot.output_url.split_once("/images/").map(|(_, key)| key);
+                let stored = key.is_some_and(|key| self.puts.contains_key(key));
                 if is_success != stored {
                     lost += usize::from(is_success);
                     broken(format!("{url}: {slot:?}, stored: {stored}"));
@@ -61,7 +62,9 @@ impl Ending<'_> {
             }
         }
         let twice: Vec<_> = self.puts.iter().filter(|(_, count)| **count > 1).collect();
-        twice.iter().for_each(|(key, count)| broken(format!("{key} was written {count} times")));
+        for (key, count) in &twice {
+            broken(format!("{key} was written {count} times"));
+        }
         for (what, found, expected) in [
             ("rows of the report", reported.len(), self.rows.len()),
             ("outcome records", self.outcomes.len(), self.rows.len()),
@@ -118,5 +121,57 @@ impl Ending<'_> {
             slots
         };
         reader.records().filter_map(Result::ok).map(row).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::doc;
+
+    use super::*;
+
+    type Break = fn(&mut Ending<'_>);
+
+    #[test]
+    fn what_is_broken_is_seen() {
+        let rows = [
+            Row { urls: vec!["http://a/1.jpg".into(), "http://a/2.jpg".into()], reason: None },
+            Row { urls: vec!["http://bad/3.jpg".into()], reason: Some("FetchTimeout") },
+        ];
+        let image = |key: &str| doc! { "outputUrl": format!("http://cdn/images/{key}") };
+        let status = json!({ "succeeded": 2, "failed": 1, "images": 3 });
+        let good = || Ending {
+            rows: &rows,
+            status: &status,
+            outcomes: vec![
+                doc! { "row": 1_i64, "images": [image("u/1.jpg"), image("u/2.jpg")] },
+                doc! { "row": 2_i64, "images": [{ "reason": "FetchTimeout" }] },
+            ],
+            products: 2,
+            deliveries: vec![doc! {}],
+            output:
+                "a,b,c,d,e\n1,x,y,\"http://cdn/images/u/1.jpg,http://cdn/images/u/2.jpg\",\n2,x,y,,1:FetchTimeout\n"
+                    .into(),
+            puts: [("u/1.jpg".to_owned(), 1), ("u/2.jpg".to_owned(), 1)].into(),
+            webhook_ids: vec!["msg_u".into(); 2],
+            uid: "u",
+        };
+        assert_eq!(good().check().1, [""; 0]);
+        let broken: [(&str, Break); 8] = [
+            ("no outcome", |it| drop(it.outcomes.remove(0))),
+            ("written 2 times", |it| it.puts = [("u/1.jpg".to_owned(), 2), ("u/2.jpg".to_owned(), 1)].into()),
+            ("stored: false", |it| it.puts = [("u/1.jpg".to_owned(), 1)].into()),
+            ("expected None", |it| it.outcomes[0] = doc! { "row": 1_i64, "images": [{ "reason": "HostFailed" }, {}] }),
+            ("the report says", |it| it.output = it.output.replace("2.jpg\"", "1.jpg\"")),
+            ("the status says", |it| it.status = &Value::Null),
+            ("1 product records", |it| it.products = 1),
+            ("webhooks came", |it| it.webhook_ids.push("msg_other".into())),
+        ];
+        for (said, breaks) in broken {
+            let mut ending = good();
+            breaks(&mut ending);
+            let violations = ending.check().1;
+            assert!(violations.iter().any(|it| it.contains(said)), "{said}: {violations:?}");
+        }
     }
 }

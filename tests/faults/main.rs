@@ -87,11 +87,11 @@ async fn nothing_is_lost_and_nothing_is_done_twice() {
     let form = Form::chosen();
     let world = World::start().await;
     let settings = Settings::apply(form.is_faulty());
-    let (csv, rows) = world.csv(form.images, form.is_faulty());
+    let (csv, rows) = world::csv(form.images, form.is_faulty());
     let before = Figures::read().await;
     let start = Instant::now();
-    let id = world.upload(&csv).await;
-    println!("{} images in {} rows: batch {id}", form.images, rows.len());
+    let id = world::upload(&csv).await;
+    eprintln!("{} images in {} rows: batch {id}", form.images, rows.len());
 
     let mut history = History::default();
     // The kills take a quarter of the batch, and leave the rest for what is between them.
@@ -100,7 +100,7 @@ async fn nothing_is_lost_and_nothing_is_done_twice() {
     if form.is_faulty() {
         stir(&form, &mut trouble, &mut history).await;
     }
-    println!("{:5.0} s: all faults are done, waiting for the end", start.elapsed().as_secs_f64());
+    eprintln!("{:5.0} s: all faults are done, waiting for the end", start.elapsed().as_secs_f64());
     let timeout = format!("--timeout={}s", form.patience.as_secs());
     kubectl(&["wait", "--for=condition=Finished", &timeout, &format!("imagebatch/{id}")]);
     let seconds = start.elapsed().as_secs_f64();
@@ -183,7 +183,7 @@ async fn stir(form: &Form, trouble: &mut Trouble<'_>, history: &mut History) {
 /// Prints the counts as a table, and adds them to `target/bench/faults.jsonl`.
 fn report(line: &Value) {
     for (name, value) in line.as_object().expect("an object") {
-        println!("  {name:<24} {value}");
+        eprintln!("  {name:<24} {value}");
     }
     std::fs::create_dir_all("target/bench").expect("it can be made");
     let file = std::fs::File::options().create(true).append(true).open("target/bench/faults.jsonl");

@@ -1,7 +1,7 @@
 //! What happens to a batch: processes end, stores stand still or go, the node is drained, the kubelet stops.
 //! Each waits until pods of the batch run, so that none of it comes too late.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ pub(crate) struct Trouble<'a> {
     /// Images that get an outcome between two kills, and how many had one at the last.
     apart: i64,
     done: i64,
-    /// Containers that were killed already.
-    killed: BTreeSet<String>,
+    /// Containers that were killed already, by the index of the Job that they were for.
+    killed: BTreeMap<String, BTreeSet<String>>,
     compressors_killed: usize,
     controllers_killed: usize,
     drained: usize,
@@ -34,7 +34,7 @@ impl<'a> Trouble<'a> {
             start,
             apart,
             done: 0,
-            killed: BTreeSet::new(),
+            killed: BTreeMap::new(),
             compressors_killed: 0,
             controllers_killed: 0,
             drained: 0,
@@ -66,14 +66,12 @@ impl<'a> Trouble<'a> {
         self.progress().await;
         self.say("a compressor is killed");
         loop {
-            let container = self.running().await;
-            self.killed.insert(container.clone());
+            let victim = self.running().await;
             // One that has ended in the meantime was not killed.
-            if cluster(&["task", "kill", &container]) {
+            if self.kill(victim) {
                 break;
             }
         }
-        self.compressors_killed += 1;
     }
 
     /// Kills the controller by SIGKILL. A new pod takes its place at once; its own would wait longer and
@@ -83,8 +81,8 @@ impl<'a> Trouble<'a> {
         let pods = kubectl(&["get", "pods", "--selector=app.kubernetes.io/component=controller", "--output=json"]);
         let pods: Value = serde_json::from_str(&pods).expect("JSON");
         for pod in pods["items"].as_array().expect("pods") {
-            let Some(container) = container(pod) else { continue };
-            self.controllers_killed += usize::from(cluster(&["task", "kill", &container]));
+            let Some(Container { id, .. }) = container(pod) else { continue };
+            self.controllers_killed += usize::from(cluster(&["task", "kill", &id]));
             let name = pod["metadata"]["name"].as_str().expect("a name");
             let _ = try_kubectl(&["delete", "pod", name, "--grace-period=0", "--force", "--wait=false"], "");
         }
@@ -104,12 +102,9 @@ impl<'a> Trouble<'a> {
     /// Stops the kubelet, and kills a compressor by the runtime while nobody looks after it.
     pub(crate) async fn stop_kubelet(&mut self, time: Duration) {
         self.say("the kubelet is stopped");
-        let container = self.running().await;
+        let victim = self.running().await;
         assert!(cluster(&["kubelet", "stop"]), "the kubelet stops");
-        if cluster(&["task", "kill", &container]) {
-            self.compressors_killed += 1;
-        }
-        self.killed.insert(container);
+        self.kill(victim);
         tokio::time::sleep(time).await;
         assert!(cluster(&["kubelet", "start"]), "the kubelet starts");
         self.kubelet_stops += 1;
@@ -121,11 +116,12 @@ impl<'a> Trouble<'a> {
     pub(crate) async fn pause(&mut self, store: &str, time: Duration) {
         self.say(&format!("{store} stands still"));
         self.running().await;
-        let container = container(&get("pod", &format!("imagebatch-{store}-0"))).expect("the store runs");
-        assert!(cluster(&["task", "pause", &container]), "{store} can be paused");
+        let pod = get("pod", &format!("imagebatch-{store}-0"));
+        let Container { id, .. } = container(&pod).expect("the store runs");
+        assert!(cluster(&["task", "pause", &id]), "{store} can be paused");
         // Liveness probes would end it after 55 s.
         tokio::time::sleep(time.min(Duration::from_secs(40))).await;
-        assert!(cluster(&["task", "resume", &container]), "{store} can be resumed");
+        assert!(cluster(&["task", "resume", &id]), "{store} can be resumed");
         self.paused.push(store.to_owned());
         self.stores_answer();
     }
@@ -154,8 +150,8 @@ impl<'a> Trouble<'a> {
         let mut full = args.as_array().expect("arguments").clone();
         full.push("-volume.minFreeSpace=1000000GiB".into());
         for (args, time) in [(json!(full), time), (args.clone(), Duration::ZERO)] {
-            let path = "/spec/template/spec/containers/0/args";
-            let patch = json!([{ "op": "replace", "path": path, "value": args }]).to_string();
+            let place = "/spec/template/spec/containers/0/args";
+            let patch = json!([{ "op": "replace", "path": place, "value": args }]).to_string();
             kubectl(&["patch", "statefulset", "imagebatch-s3", "--type=json", "--patch", &patch]);
             kubectl(&["rollout", "status", "statefulset/imagebatch-s3", "--timeout=180s"]);
             tokio::time::sleep(time).await;
@@ -186,12 +182,22 @@ impl<'a> Trouble<'a> {
         crate::cluster::names("pods", &format!("imagebatch.io/batch-name={}", self.batch)).len()
     }
 
-    /// Waits for a compressor of the batch that works and was not killed yet; returns its container.
-    async fn running(&self) -> String {
+    fn kill(&mut self, Container { id, index }: Container) -> bool {
+        let is_killed = cluster(&["task", "kill", &id]);
+        self.killed.entry(index).or_default().insert(id);
+        self.compressors_killed += usize::from(is_killed);
+        is_killed
+    }
+
+    /// Waits for a compressor of the batch that works, was not killed yet, and is for an index that may
+    /// still fail: after seven times it is given up.
+    async fn running(&self) -> Container {
         let mut found = None;
         wait_until("a running compressor", || {
             let mut containers = self.containers();
-            containers.retain(|it| !self.killed.contains(it));
+            let killed =
+                |it: &Container| self.killed.get(&it.index).map_or((false, 0), |all| (all.contains(&it.id), all.len()));
+            containers.retain(|it| !killed(it).0 && killed(it).1 < MOST_KILLS);
             fastrand::shuffle(&mut containers);
             found = containers.pop();
             let ended = found.is_none() && get("imagebatch", self.batch)["status"]["completionTime"].is_string();
@@ -203,7 +209,7 @@ impl<'a> Trouble<'a> {
     }
 
     /// Returns the containers of the batch that work on images.
-    fn containers(&self) -> Vec<String> {
+    fn containers(&self) -> Vec<Container> {
         let selector = format!("imagebatch.io/batch-name={},imagebatch.io/stage=compress", self.batch);
         let pods = ["get", "pods", "--selector", &selector, "--field-selector=status.phase=Running"];
         let pods = kubectl(&[&pods[..], &["--output=json"]].concat());
@@ -232,15 +238,26 @@ impl<'a> Trouble<'a> {
     }
 
     fn say(&self, what: &str) {
-        println!("{:5.0} s: {what}", self.start.elapsed().as_secs_f64());
+        eprintln!("{:5.0} s: {what}", self.start.elapsed().as_secs_f64());
     }
 }
 
-/// Returns the id of a pod's container that runs.
-fn container(pod: &Value) -> Option<String> {
+/// Kills of one index.
+const MOST_KILLS: usize = 4;
+
+/// A container that runs, and the index of the Job that its pod is for, if it is for one.
+struct Container {
+    id: String,
+    index: String,
+}
+
+/// Returns a pod's container that runs.
+fn container(pod: &Value) -> Option<Container> {
     let status = &pod["status"]["containerStatuses"][0];
     status["state"]["running"].as_object()?;
-    Some(status["containerID"].as_str()?.trim_start_matches("containerd://").to_owned())
+    let id = status["containerID"].as_str()?.trim_start_matches("containerd://").to_owned();
+    let index = pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"].as_str().unwrap_or_default();
+    Some(Container { id, index: index.to_owned() })
 }
 
 /// Does something to the node, and returns whether that could be done.

@@ -1,7 +1,6 @@
 //! The world outside of the cluster, played by this process: three good hosts, one that misbehaves in
 //! every way, and a receiver of webhooks. Services without pods lead to it.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -75,50 +74,6 @@ impl World {
         Self { site, task }
     }
 
-    /// Returns a CSV of this many images, and its rows.
-    pub(crate) fn csv(&self, images: usize, misdeeds: bool) -> (String, Vec<Row>) {
-        let mut rows: Vec<Row> = (0..images.div_ceil(SLOTS))
-            .map(|row| Row {
-                urls: (row * SLOTS..images.min((row + 1) * SLOTS))
-                    .map(|image| at(HOSTS[image % HOSTS.len()], &format!("photographs/{image}.jpg")))
-                    .collect(),
-                reason: None,
-            })
-            .collect();
-        // In the middle, where the faults are.
-        for (name, reason) in MISDEEDS.iter().filter(|_| misdeeds) {
-            let row = Row { urls: vec![at(BAD_HOST, &format!("misdeeds/{name}"))], reason: Some(reason) };
-            rows.insert(rows.len() / 2, row);
-        }
-        let mut csv = "S. No.,Product Name,Input Image Urls\n".to_owned();
-        for (index, row) in rows.iter().enumerate() {
-            writeln!(csv, "{index},Postcard {index},\"{}\"", row.urls.join(",")).expect("a String grows");
-        }
-        (csv, rows)
-    }
-
-    /// Uploads a CSV as a careful client does: again under the same key until it is accepted.
-    pub(crate) async fn upload(&self, csv: &str) -> String {
-        let key = uuid::Uuid::now_v7().to_string();
-        let request = || {
-            let request = reqwest::Client::new().post(url("/v1/batches"));
-            let request = request.query(&[("parallelism", "4"), ("webhook", &at(HOSTS[0], "hook"))]);
-            request.header("content-type", "text/csv").header("idempotency-key", &key).body(csv.to_owned()).send()
-        };
-        for _ in 0..20 {
-            if let Ok(response) = request().await {
-                let (status, body) = (response.status(), response.text().await.unwrap_or_default());
-                if status == StatusCode::ACCEPTED {
-                    let answer: Value = serde_json::from_str(&body).expect("JSON");
-                    return answer["id"].as_str().expect("an id").to_owned();
-                }
-                assert!(status.is_server_error(), "{status}: {body}");
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        panic!("the upload is not accepted");
-    }
-
     /// Returns the ids of the webhooks that arrived, in their order.
     pub(crate) fn webhook_ids(&self) -> Vec<String> {
         self.site.hooks.lock().expect("not poisoned").clone()
@@ -128,12 +83,56 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.task.abort();
-        let names: BTreeSet<String> = HOSTS.into_iter().chain([BAD_HOST]).map(|it| format!("service/{it}")).collect();
-        // Their EndpointSlices go with them by their owner only if they had one.
-        for name in names {
-            let _ = try_kubectl(&["delete", &name, &name.replace("service", "endpointslice")], "");
+        for name in HOSTS.into_iter().chain([BAD_HOST]) {
+            // What is left of it does not matter.
+            let _ = try_kubectl(&["delete", "service", name], "");
+            let _ = try_kubectl(&["delete", "endpointslice", name], "");
         }
     }
+}
+
+/// Returns a CSV of this many images, and its rows.
+pub(crate) fn csv(images: usize, misdeeds: bool) -> (String, Vec<Row>) {
+    let mut rows: Vec<Row> = (0..images.div_ceil(SLOTS))
+        .map(|row| Row {
+            urls: (row * SLOTS..images.min((row + 1) * SLOTS))
+                .map(|image| at(HOSTS[image % HOSTS.len()], &format!("photographs/{image}.jpg")))
+                .collect(),
+            reason: None,
+        })
+        .collect();
+    // In the middle, where the faults are.
+    for (name, reason) in MISDEEDS.iter().filter(|_| misdeeds) {
+        let row = Row { urls: vec![at(BAD_HOST, &format!("misdeeds/{name}"))], reason: Some(reason) };
+        rows.insert(rows.len() / 2, row);
+    }
+    let mut csv = "S. No.,Product Name,Input Image Urls\n".to_owned();
+    for (index, row) in rows.iter().enumerate() {
+        writeln!(csv, "{index},Postcard {index},\"{}\"", row.urls.join(",")).expect("a String grows");
+    }
+    (csv, rows)
+}
+
+/// Uploads a CSV as a careful client does: again under the same key until it is accepted.
+pub(crate) async fn upload(csv: &str) -> String {
+    let key = uuid::Uuid::now_v7().to_string();
+    let request = || {
+        let request = reqwest::Client::new().post(url("/v1/batches"));
+        let request = request.query(&[("parallelism", "4"), ("webhook", &at(HOSTS[0], "hook"))]);
+        request.header("content-type", "text/csv").header("idempotency-key", &key).body(csv.to_owned()).send()
+    };
+    for _ in 0..20 {
+        if let Ok(response) = request().await {
+            let (status, body) = (response.status(), response.text().await.unwrap_or_default());
+            if status == StatusCode::ACCEPTED {
+                let answer: Value = serde_json::from_str(&body).expect("JSON");
+                return answer["id"].as_str().expect("an id").to_owned();
+            }
+            assert!(status.is_server_error(), "{status}: {body}");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    panic!("the upload is not accepted");
 }
 
 /// Returns the namespace of the installation.
