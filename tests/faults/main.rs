@@ -11,6 +11,7 @@ mod check;
 mod cluster;
 mod figures;
 mod history;
+mod node;
 mod settings;
 mod trouble;
 mod world;

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::{kubectl, names, try_kubectl};
+use crate::cluster::{kubectl, try_kubectl};
+use crate::node::node;
 use crate::world::namespace;
 
 const SECRETS: [&str; 2] = ["imagebatch-worker", "imagebatch-connection"];
@@ -51,11 +52,6 @@ impl Drop for Settings {
         kubectl(&["uncordon", &node()]);
         restart();
     }
-}
-
-/// Returns the cluster's node.
-pub(crate) fn node() -> String {
-    names("nodes", "").remove(0).trim_start_matches("node/").to_owned()
 }
 
 fn restart() {

@@ -2,13 +2,15 @@
 //! Each waits until pods of the batch run, so that none of it comes too late.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::cluster::{get, kubectl, try_kubectl, wait_until};
-use crate::settings::node;
+use crate::node::{Container, act, container, node};
+
+/// Kills of one index.
+const MOST_KILLS: usize = 4;
 
 pub(crate) struct Trouble<'a> {
     batch: &'a str,
@@ -82,7 +84,7 @@ impl<'a> Trouble<'a> {
         let pods: Value = serde_json::from_str(&pods).expect("JSON");
         for pod in pods["items"].as_array().expect("pods") {
             let Some(Container { id, .. }) = container(pod) else { continue };
-            self.controllers_killed += usize::from(cluster(&["task", "kill", &id]));
+            self.controllers_killed += usize::from(act(&["task", "kill", &id]));
             let name = pod["metadata"]["name"].as_str().expect("a name");
             let _ = try_kubectl(&["delete", "pod", name, "--grace-period=0", "--force", "--wait=false"], "");
         }
@@ -103,10 +105,10 @@ impl<'a> Trouble<'a> {
     pub(crate) async fn stop_kubelet(&mut self, time: Duration) {
         self.say("the kubelet is stopped");
         let victim = self.running().await;
-        assert!(cluster(&["kubelet", "stop"]), "the kubelet stops");
+        assert!(act(&["kubelet", "stop"]), "the kubelet stops");
         self.kill(victim);
         tokio::time::sleep(time).await;
-        assert!(cluster(&["kubelet", "start"]), "the kubelet starts");
+        assert!(act(&["kubelet", "start"]), "the kubelet starts");
         self.kubelet_stops += 1;
         kubectl(&["wait", "--for=condition=Ready", "node", &node(), "--timeout=120s"]);
         self.stores_answer();
@@ -118,10 +120,10 @@ impl<'a> Trouble<'a> {
         self.running().await;
         let pod = get("pod", &format!("imagebatch-{store}-0"));
         let Container { id, .. } = container(&pod).expect("the store runs");
-        assert!(cluster(&["task", "pause", &id]), "{store} can be paused");
+        assert!(act(&["task", "pause", &id]), "{store} can be paused");
         // Liveness probes would end it after 55 s.
         tokio::time::sleep(time.min(Duration::from_secs(40))).await;
-        assert!(cluster(&["task", "resume", &id]), "{store} can be resumed");
+        assert!(act(&["task", "resume", &id]), "{store} can be resumed");
         self.paused.push(store.to_owned());
         self.stores_answer();
     }
@@ -183,7 +185,7 @@ impl<'a> Trouble<'a> {
     }
 
     fn kill(&mut self, Container { id, index }: Container) -> bool {
-        let is_killed = cluster(&["task", "kill", &id]);
+        let is_killed = act(&["task", "kill", &id]);
         self.killed.entry(index).or_default().insert(id);
         self.compressors_killed += usize::from(is_killed);
         is_killed
@@ -240,28 +242,4 @@ impl<'a> Trouble<'a> {
     fn say(&self, what: &str) {
         eprintln!("{:5.0} s: {what}", self.start.elapsed().as_secs_f64());
     }
-}
-
-/// Kills of one index.
-const MOST_KILLS: usize = 4;
-
-/// A container that runs, and the index of the Job that its pod is for, if it is for one.
-struct Container {
-    id: String,
-    index: String,
-}
-
-/// Returns a pod's container that runs.
-fn container(pod: &Value) -> Option<Container> {
-    let status = &pod["status"]["containerStatuses"][0];
-    status["state"]["running"].as_object()?;
-    let id = status["containerID"].as_str()?.trim_start_matches("containerd://").to_owned();
-    let index = pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"].as_str().unwrap_or_default();
-    Some(Container { id, index: index.to_owned() })
-}
-
-/// Does something to the node, and returns whether that could be done.
-fn cluster(arguments: &[&str]) -> bool {
-    let output = Command::new("tests/cluster/cluster").args(arguments).output().expect("the script starts");
-    output.status.success()
 }
