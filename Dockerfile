@@ -2,6 +2,8 @@
 
 # The image of the gateway, the controller and the compressor: `docker build -t imagebatch .`
 FROM rust:1.95-bookworm AS build
+# `dev` has failpoints, for tests.
+ARG PROFILE=release
 # For aws-lc, the C library behind TLS.
 RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
@@ -9,8 +11,9 @@ COPY . .
 # The caches outlive a build, so that the next one compiles only what changed; what they hold is not in any layer.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --locked --release --bins \
-    && install -D -t /out target/release/gateway target/release/controller target/release/compressor
+    cargo build --locked --profile $PROFILE --bins \
+    && cd "target/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")" \
+    && install -D -t /out gateway controller compressor
 
 # The C library, certificates and a user without rights; no shell.
 FROM gcr.io/distroless/cc-debian12:nonroot

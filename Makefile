@@ -36,6 +36,14 @@ test-egress: ## Run the tests of the egress guard; they need no server but their
 test-e2e: ## Run the end-to-end tests on a real cluster.
 	tests/run e2e
 
+.PHONY: test-faults
+test-faults: ## Run a batch on a real cluster while pods, stores and hosts fail; the short form, four minutes.
+	tests/run faults
+
+.PHONY: soak
+soak: ## The long form of test-faults: 10,000 images, 70 kills, stores away for a minute; about an hour.
+	FAULTS=long tests/run faults
+
 .PHONY: lint
 lint: ## Check format, clippy, rustdoc and shell scripts.
 	tests/run lint

@@ -15,6 +15,7 @@ pub mod compress;
 pub mod image;
 pub mod ingest;
 pub mod local;
+pub mod queue;
 pub mod recorder;
 pub mod report;
 pub mod sandbox;

@@ -42,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::status::ImageBatchStatus;
+use crate::failpoint;
 use crate::records::request::Origin;
 use crate::telemetry;
 use context::{Context, ControllerArgs, STATUS_INTERVAL};
@@ -139,7 +140,8 @@ async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Resul
         match event {
             Event::Apply(batch) => advance(&batch, &context).await,
             Event::Cleanup(batch) => {
-                cleanup::clean_up(&context, &batch, Time(Timestamp::now())).await?;
+                let now = Time(Timestamp::now());
+                failpoint::around("batch.cleanup", cleanup::clean_up(&context, &batch, now)).await?;
                 context.note_written(&batch.uid().unwrap_or_default(), true);
                 Ok(Action::await_change())
             }
@@ -178,13 +180,14 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
             return Ok(Action::requeue(wait));
         }
         if status.is_finished() {
-            context.records.delete_progress(&uid).await?;
+            failpoint::around("progress.delete", context.records.delete_progress(&uid)).await?;
             if let Some(event) = webhook::event(batch, &status, now.0).filter(|_| !is_unsigned(&plan)) {
-                context.records.insert_delivery(&event).await?;
+                failpoint::around("outbox.insert", context.records.insert_delivery(&event)).await?;
             }
         }
         // The mirror first: once the ImageBatch says Finished, nobody comes back to repair it.
-        context.records.mirror_status(&uid, &Origin::of(batch), &status).await?;
+        let origin = Origin::of(batch);
+        failpoint::around("status.mirror", context.records.mirror_status(&uid, &origin, &status)).await?;
         // Events before the status, so that who waits for Finished finds them all.
         apply::publish_changes(&context.recorder, batch, &status).await;
         apply::apply_status(&context.client, batch, &status).await?;

@@ -96,6 +96,12 @@ impl Egress {
         }))
     }
 
+    /// Returns how many requests may be open to one host.
+    #[must_use]
+    pub fn per_host(&self) -> usize {
+        self.0.turns.per_host()
+    }
+
     /// Fetches a body, with further tries where that may help; nothing is trusted but the bytes that
     /// arrive. Returns it with the number of tries.
     pub async fn fetch(&self, url: &str) -> (Result<Bytes, FetchError>, u16) {

@@ -24,6 +24,7 @@ pub mod api;
 pub mod manifest;
 
 pub mod egress;
+pub mod failpoint;
 pub mod records;
 pub mod storage;
 

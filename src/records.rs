@@ -22,6 +22,8 @@ use mongodb::{Client, Collection, Database, IndexModel};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
+use crate::failpoint::{self, Injected};
+
 /// Where records are kept.
 #[derive(Args, Debug, Clone)]
 pub struct RecordsArgs {
@@ -56,6 +58,12 @@ pub enum RecordError {
 impl RecordError {
     fn serialize(source: mongodb::bson::error::Error) -> Self {
         Self::Serialize(source.into())
+    }
+}
+
+impl From<Injected> for RecordError {
+    fn from(injected: Injected) -> Self {
+        Self::Command { action: "pass a failpoint", source: injected.into() }
     }
 }
 
@@ -104,6 +112,7 @@ impl Records {
             (result::RESULTS, doc! { "batch": 1 }),
             (shard::SHARDS, doc! { "batch": 1 }),
             (delivery::DELIVERIES, doc! { "state": 1, "nextAttempt": 1 }),
+            (delivery::DELIVERIES, doc! { "untold": 1 }),
             (delivery::DELIVERIES, doc! { "batch": 1 }),
             (request::REQUESTS, doc! { "namespace": 1, "name": 1 }),
         ] {
@@ -149,7 +158,7 @@ impl Records {
         F: Future<Output = Result<T, Error>>,
     {
         let bounded = || async {
-            tokio::time::timeout(COMMAND_TIMEOUT, command())
+            tokio::time::timeout(COMMAND_TIMEOUT, failpoint::around("mongodb.command", command()))
                 .await
                 .unwrap_or_else(|_| Err(Error::from(std::io::Error::from(std::io::ErrorKind::TimedOut))))
         };

@@ -5,21 +5,27 @@
 
 pub mod key;
 
+#[cfg(debug_assertions)]
+mod faults;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use clap::Args;
 use futures::{StreamExt, TryStreamExt};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::buffered::BufWriter;
+use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, ClientOptions, GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    RetryConfig,
+    Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode,
+    PutOptions, PutPayload, RetryConfig,
 };
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::failpoint::Injected;
 use key::Keys;
 
 /// Where objects are stored and how they are reached.
@@ -75,6 +81,13 @@ impl StorageError {
     }
 }
 
+impl From<Injected> for StorageError {
+    fn from(injected: Injected) -> Self {
+        let source = object_store::Error::Generic { store: "S3", source: Box::new(injected) };
+        request("pass a failpoint of", "", source)
+    }
+}
+
 /// Whether a create-only put wrote the object or found it there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
@@ -90,10 +103,13 @@ pub struct Storage {
     store: Arc<AmazonS3>,
     keys: Keys,
     public_base_url: String,
+    backoff: ExponentialBuilder,
 }
 
 /// Bytes of a part of a streamed object, S3's minimum: a writer holds one in memory and sends one.
 const PART_BYTES: usize = 5 * 1024 * 1024;
+/// Waits between two tries of a request, the first and the longest.
+const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 impl Storage {
@@ -109,20 +125,32 @@ impl Storage {
             .with_allow_http(args.s3_endpoint.scheme() == "http")
             .with_connect_timeout(Duration::from_secs(5))
             .with_timeout(Duration::from_secs(60));
-        let store = AmazonS3Builder::new()
+        let backoff = BackoffConfig { init_backoff: WAITS.0, max_backoff: WAITS.1, ..BackoffConfig::default() };
+        // Its waits are random and mostly short: a number of tries would be used up within seconds.
+        let retries = RetryConfig { backoff, max_retries: usize::MAX, retry_timeout: patience };
+        let store = AmazonS3Builder::new();
+        #[cfg(debug_assertions)]
+        let store = store.with_http_connector(faults::Connector);
+        let store = store
             .with_endpoint(args.s3_endpoint.as_str().trim_end_matches('/'))
             .with_region(&args.s3_region)
             .with_bucket_name(&args.storage_bucket)
             .with_access_key_id(&args.s3_access_key_id)
             .with_secret_access_key(args.s3_secret_access_key.expose_secret())
             .with_client_options(client)
-            .with_retry(RetryConfig { max_retries: 20, retry_timeout: patience, ..RetryConfig::default() })
+            .with_retry(retries)
             .build()
             .map_err(StorageError::Configure)?;
         Ok(Self {
             store: Arc::new(store),
             keys: Keys::new(&args.storage_prefix),
             public_base_url: args.public_base_url.as_str().trim_end_matches('/').to_owned(),
+            backoff: ExponentialBuilder::default()
+                .with_jitter()
+                .with_min_delay(WAITS.0)
+                .with_max_delay(WAITS.1)
+                .without_max_times()
+                .with_total_delay(Some(patience)),
         })
     }
 
@@ -209,12 +237,25 @@ impl Storage {
 
     async fn create(&self, key: &str, attributes: Attributes, bytes: Bytes) -> Result<Put, StorageError> {
         let options = PutOptions { mode: PutMode::Create, attributes, ..PutOptions::default() };
-        match self.store.put_opts(&Path::from(key), bytes.into(), options).await {
+        let (path, payload) = (Path::from(key), PutPayload::from(bytes));
+        let put = || self.store.put_opts(&path, payload.clone(), options.clone());
+        // The client does not repeat such a put when its answer is lost, as it could not tell whose
+        // object it then finds. Here that does not matter.
+        let again = |error: &object_store::Error, after| tracing::warn!(key, %error, ?after, "put again");
+        match put.retry(self.backoff).when(is_answer_lost).notify(again).await {
             Ok(_) => Ok(Put::Created),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Existed),
             Err(source) => Err(request("write", key, source)),
         }
     }
+}
+
+/// Returns whether a request may have been carried out although it failed.
+fn is_answer_lost(error: &object_store::Error) -> bool {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |it| it.source());
+    causes
+        .filter_map(|it| it.downcast_ref::<HttpError>())
+        .any(|it| matches!(it.kind(), HttpErrorKind::Timeout | HttpErrorKind::Interrupted))
 }
 
 fn request(action: &'static str, key: &str, source: object_store::Error) -> StorageError {

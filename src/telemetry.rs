@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::failpoint;
+
 /// How logs are written.
 #[derive(clap::Args, Debug, Clone)]
 pub struct LogArgs {
@@ -29,7 +31,7 @@ pub fn start(args: &LogArgs) -> anyhow::Result<()> {
     } else {
         subscriber.init();
     }
-    Ok(())
+    failpoint::set_up()
 }
 
 /// Runs a role to its end.

@@ -1,17 +1,20 @@
 //! One shard: rows -> images -> outcomes -> part.
 //!
 //! ```text
-//! shard's rows -> unique URLs -> [fetch -> codec -> store] x images in flight -> rows complete
+//! shard's rows -> unique URLs -> queue -> [fetch -> codec -> store] x images in flight -> rows complete
 //!                                                                                    |
 //!                             part (create-only, last) <- recorder: record, then count
 //! ```
 
 use std::collections::HashMap;
 
-use futures::{StreamExt, stream};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 
+use super::queue::Queue;
 use super::recorder::Recorder;
 use super::{StageError, Worker, image};
+use crate::failpoint;
 use crate::manifest::outcome::{ImageOutcome, RowOutcome};
 use crate::manifest::row::Row;
 use crate::manifest::shard::{read_lines, write_lines};
@@ -26,7 +29,8 @@ pub(crate) async fn compress_shard(worker: &Worker, index: u32) -> Result<(), St
     }
     let mut rows = read_shard(worker, &worker.keys(), index).await?;
     rows.retain(|row| row.skipped.is_empty());
-    let restarted = worker.records.start_shard(&worker.input.uid, index).await?;
+    let start = worker.records.start_shard(&worker.input.uid, index);
+    let restarted = failpoint::around("shard.start", start).await?;
     let known = if restarted { worker.records.outcomes(&worker.input.uid, index).await? } else { Vec::new() };
     tracing::info!(
         batch.name = worker.input.name,
@@ -48,7 +52,7 @@ pub(crate) async fn compress_shard(worker: &Worker, index: u32) -> Result<(), St
 
     let outcomes = assembly.complete();
     let lines = write_lines(outcomes).map_err(|source| StageError::ParseObject { key: part.clone(), source })?;
-    worker.storage.put_new(&part, lines.into()).await?;
+    failpoint::around("part.put", worker.storage.put_new(&part, lines.into())).await?;
     Ok(())
 }
 
@@ -68,15 +72,23 @@ async fn process(
     for row in kept {
         recorder.record(row).await?;
     }
-    let mut outcomes = stream::iter(assembly.waiting_urls())
-        .map(|url| image::process(worker, url))
-        .buffer_unordered(worker.images_in_flight);
-    while let Some(outcome) = outcomes.next().await {
+    let mut queue = Queue::new(assembly.waiting_urls(), worker.egress.per_host());
+    let mut in_flight = FuturesUnordered::new();
+    loop {
+        while in_flight.len() < worker.images_in_flight
+            && let Some((url, fetch)) = queue.next()
+        {
+            in_flight.push(image::process(worker, url, fetch));
+        }
+        let outcome = tokio::select! {
+            outcome = in_flight.next() => outcome,
+            () = queue.fetched() => continue,
+        };
+        let Some(outcome) = outcome else { return Ok(()) };
         for row in assembly.fill(&outcome?) {
             recorder.record(row).await?;
         }
     }
-    Ok(())
 }
 
 /// Puts images' outcomes into the slots of their rows; identical URLs are processed once.

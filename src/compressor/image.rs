@@ -6,14 +6,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use super::queue::Fetch;
 use super::{StageError, Worker};
 use crate::egress::FetchError;
+use crate::failpoint;
 use crate::manifest::outcome::{FailureReason, ImageOutcome, Outcome};
 
 /// Processes one image to its outcome.
-pub(crate) async fn process(worker: &Worker, url: String) -> Result<ImageOutcome, StageError> {
+pub(crate) async fn process(worker: &Worker, url: String, fetch: Fetch) -> Result<ImageOutcome, StageError> {
     let start = Instant::now();
     let (fetched, attempts) = worker.egress.fetch(&url).await;
+    drop(fetch);
     let mut outcome = match fetched {
         Err(error) => failed_fetch(&url, &error),
         Ok(source) => compress_and_store(worker, &url, source).await?,
@@ -40,7 +43,8 @@ async fn compress_and_store(worker: &Worker, url: &str, source: Bytes) -> Result
     let sha256 = hex::encode(Sha256::digest(&bytes));
     let key = worker.keys().image(&sha256, url, compressed.format.extension());
     let bytes_out = bytes.len() as i64;
-    worker.storage.put_image(&key, compressed.format.content_type(), bytes).await?;
+    let put = worker.storage.put_image(&key, compressed.format.content_type(), bytes);
+    failpoint::around("image.put", put).await?;
     Ok(ImageOutcome {
         outcome,
         url: url.to_owned(),

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::retry::take_over;
 use super::source::{Opened, open};
 use super::{StageError, Worker};
+use crate::failpoint;
 use crate::manifest::problem::{Code, Problem};
 use crate::manifest::row::{Columns, Row, RowView};
 use crate::manifest::shard::{Manifest, Sharder, read_lines};
@@ -39,7 +40,7 @@ pub(crate) async fn ingest(worker: &Worker) -> Result<Option<Manifest>, StageErr
         },
     };
     let bytes = serde_json::to_vec(&manifest).map_err(|source| StageError::ParseObject { key: key.clone(), source })?;
-    worker.storage.put_new(&key, bytes.into()).await?;
+    failpoint::around("manifest.put", worker.storage.put_new(&key, bytes.into())).await?;
     accept(worker, &manifest).await?;
     let Manifest { rows, skipped, images, shards, reused, .. } = manifest;
     tracing::info!(batch.name = worker.input.name, rows, images, shards, skipped, reused, "ingested");
@@ -76,7 +77,7 @@ async fn accept(worker: &Worker, manifest: &Manifest) -> Result<(), StageError> 
         reused: manifest.reused.map(|it| it as i64),
         ..IngestResult::default()
     };
-    Ok(worker.records.insert_ingest(&worker.input.uid, &result).await?)
+    Ok(failpoint::around("ingest.insert", worker.records.insert_ingest(&worker.input.uid, &result)).await?)
 }
 
 async fn refuse(worker: &Worker, summary: &Summary) -> Result<(), StageError> {
@@ -126,7 +127,7 @@ async fn write_shards(worker: &Worker, summary: &Summary) -> Result<u32, StageEr
             let key = worker.keys().shard(index);
             let rows: Vec<Row> =
                 read_lines(&shard).map_err(|source| StageError::ParseObject { key: key.clone(), source })?;
-            worker.storage.put_new(&key, shard.into()).await?;
+            failpoint::around("shard.put", worker.storage.put_new(&key, shard.into())).await?;
             record_products(worker, index, &summary.columns, rows).await?;
             index += 1;
         }
@@ -145,7 +146,7 @@ pub(super) async fn record_products(
     let accepted = rows.into_iter().filter(|row| row.skipped.is_empty());
     let products: Vec<ProductRecord> =
         accepted.map(|row| ProductRecord::new(&worker.input.uid, shard, columns, row)).collect();
-    Ok(worker.records.insert_products(&products).await?)
+    Ok(failpoint::around("products.insert", worker.records.insert_products(&products)).await?)
 }
 
 /// Takes the rows of the second pass and hands full shards to the writer, which bounds the memory.

@@ -5,6 +5,7 @@ use tokio::task::JoinHandle;
 
 use super::{StageError, Worker};
 use crate::api::progress::Counts;
+use crate::failpoint;
 use crate::manifest::outcome::RowOutcome;
 use crate::records::RecordError;
 use crate::records::ledger::OutcomeRecord;
@@ -51,9 +52,9 @@ async fn record(
     let mut rows = Vec::with_capacity(WAITING);
     while waiting.recv_many(&mut rows, WAITING).await > 0 {
         let records: Vec<OutcomeRecord> = rows.iter().map(|row| OutcomeRecord::new(uid, shard, row)).collect();
-        worker.records.insert_outcomes(&records).await?;
+        failpoint::around("outcomes.insert", worker.records.insert_outcomes(&records)).await?;
         rows.drain(..).for_each(|row| counts += row.counts());
-        worker.records.raise_shard(uid, shard, &counts).await?;
+        failpoint::around("counts.raise", worker.records.raise_shard(uid, shard, &counts)).await?;
     }
     Ok(())
 }

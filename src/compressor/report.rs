@@ -12,6 +12,7 @@ use tokio_util::io::SyncIoBridge;
 use super::compress::read_shard;
 use super::{StageError, Worker};
 use crate::api::stage::UnprocessedCause;
+use crate::failpoint;
 use crate::manifest::outcome::{FailureReason, ImageOutcome, RowOutcome};
 use crate::manifest::report::{ReportWriter, Totals};
 use crate::manifest::row::Row;
@@ -53,12 +54,13 @@ pub(crate) async fn report(worker: &Worker) -> Result<(), StageError> {
     let (output, failed, totals) = written.map_err(StageError::Panicked)?.map_err(|error| stream(error.into()))?;
     read?;
     // The objects appear here; before, a reader of the batch finds none.
-    output.into_inner().shutdown().await.map_err(stream)?;
-    failed.into_inner().shutdown().await.map_err(stream)?;
+    failpoint::around("output.put", output.into_inner().shutdown()).await.map_err(stream)?;
+    failpoint::around("failed.put", failed.into_inner().shutdown()).await.map_err(stream)?;
 
     let Totals { rows, counts, failures } = totals;
     tracing::info!(batch.name = worker.input.name, counts.succeeded, counts.failed, "reported");
-    Ok(worker.records.insert_report(&worker.input.uid, &ReportResult { rows, counts, failures }).await?)
+    let result = ReportResult { rows, counts, failures };
+    Ok(failpoint::around("report.insert", worker.records.insert_report(&worker.input.uid, &result)).await?)
 }
 
 /// Returns a shard's rows with their outcomes. Records those that were missing and writes the part that then
@@ -89,7 +91,7 @@ async fn settled(worker: &Worker, index: u32, was_started: bool) -> Result<Vec<(
             (row, outcome)
         })
         .collect();
-    worker.records.insert_outcomes(&missing).await?;
+    failpoint::around("settled.insert", worker.records.insert_outcomes(&missing)).await?;
     if part.is_none() {
         let outcomes = settled.iter().filter(|(row, _)| row.skipped.is_empty()).map(|(_, outcome)| outcome);
         let lines = write_lines(outcomes).map_err(|source| StageError::ParseObject { key: key.clone(), source })?;

@@ -12,6 +12,7 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use super::{StageError, Worker};
 use crate::api::source::{Product, Upload};
 use crate::egress::{FetchError, FetchLimits};
+use crate::failpoint;
 use crate::manifest::problem::{Code, Problem};
 
 /// A source that can be read.
@@ -118,7 +119,7 @@ async fn store(worker: &Worker, url: &str, key: &str, limits: FetchLimits) -> Re
             return Err(error);
         }
     }
-    writer.shutdown().await.map_err(DownloadError::Store)
+    failpoint::around("source.put", writer.shutdown()).await.map_err(DownloadError::Store)
 }
 
 async fn open_object(worker: &Worker, key: &str) -> Result<Option<Opened>, StageError> {

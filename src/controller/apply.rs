@@ -16,6 +16,7 @@ use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::stage::Stage;
 use crate::api::status::ImageBatchStatus;
+use crate::failpoint;
 
 /// Field manager of what may change in a Job that exists.
 const SCALER: &str = "imagebatch-controller-scale";
@@ -42,7 +43,9 @@ pub(crate) async fn apply_step(
     let name = job.name_any();
     // Not forced: a Job of that name that belongs to an earlier ImageBatch must go first.
     let params = PatchParams::apply(labels::CONTROLLER);
-    jobs.patch(&name, &params, &Patch::Apply(&job)).await.map_err(ReconcileError::ApplyJob)?;
+    let patch = Patch::Apply(&job);
+    let apply = failpoint::around("job.apply", jobs.patch(&name, &params, &patch));
+    apply.await.map_err(ReconcileError::ApplyJob)?;
     publish(recorder, batch, EventType::Normal, "JobCreated", "CreateJob", format!("created Job {name}")).await;
     Ok(())
 }
@@ -60,7 +63,9 @@ pub(crate) async fn apply_status(
         "status": status,
     });
     let params = PatchParams::apply(labels::CONTROLLER).force();
-    api.patch_status(&batch.name_any(), &params, &Patch::Apply(patch)).await.map_err(ReconcileError::PatchStatus)?;
+    let (name, patch) = (batch.name_any(), Patch::Apply(patch));
+    let apply = failpoint::around("status.patch", api.patch_status(&name, &params, &patch));
+    apply.await.map_err(ReconcileError::PatchStatus)?;
     Ok(())
 }
 
@@ -85,7 +90,8 @@ pub(crate) async fn apply_condition(
     // A field manager of its own: conditions are merged by their type.
     let params = PatchParams::apply(NOTIFIER).force();
     let api = Api::<ImageBatch>::namespaced(context.client.clone(), &batch.namespace().unwrap_or_default());
-    let batch = match api.patch_status(&batch.name_any(), &params, &Patch::Apply(patch)).await {
+    let (name, patch) = (batch.name_any(), Patch::Apply(patch));
+    let batch = match failpoint::around("condition.patch", api.patch_status(&name, &params, &patch)).await {
         Ok(batch) => batch,
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(None),
         Err(error) => return Err(ReconcileError::PatchStatus(error)),

@@ -12,22 +12,23 @@ use super::lineage;
 use crate::api::condition::{FINISHED, SUCCEEDED, Statement, reason, set_condition};
 use crate::api::image_batch::{DeletionPolicy, ImageBatch};
 use crate::api::labels;
+use crate::failpoint;
 use crate::records::request::Origin;
 
 /// Cleans up; fails with [`ReconcileError::JobsRemain`] as long as pods may still write.
 pub(crate) async fn clean_up(context: &Context, batch: &ImageBatch, now: Time) -> Result<(), ReconcileError> {
     end_jobs(context, batch).await?;
     let (uid, namespace) = (batch.uid().unwrap_or_default(), batch.namespace().unwrap_or_default());
-    lineage::release_objects(context, batch).await?;
+    failpoint::around("objects.delete", lineage::release_objects(context, batch)).await?;
     match batch.spec.deletion_policy {
         DeletionPolicy::Delete => {
             let keys = context.storage.keys();
             if let Some(upload) = &batch.spec.source.upload
                 && keys.is_upload_of(&namespace, &upload.key)
             {
-                context.storage.delete(&upload.key).await?;
+                failpoint::around("upload.delete", context.storage.delete(&upload.key)).await?;
             }
-            context.records.delete_batch(&uid).await?;
+            failpoint::around("records.delete", context.records.delete_batch(&uid)).await?;
         }
         DeletionPolicy::Retain => {
             context.records.delete_progress(&uid).await?;

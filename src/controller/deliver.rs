@@ -1,7 +1,8 @@
 //! The webhooks' sender: due deliveries -> signed POST -> attempt recorded -> condition and Event.
 //!
 //! It runs beside the reconciler, so that a slow receiver holds up no batch. A delivery that is sent
-//! and not recorded is sent again under the same id: receivers see an event at least once.
+//! and not recorded is sent again under the same id: receivers see an event at least once. One that is
+//! recorded and not told is told later, without being sent.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::{apply, observe, webhook};
 use crate::api::condition::{Statement, WEBHOOK_DELIVERED, reason};
 use crate::api::image_batch::ImageBatch;
 use crate::egress::{Answer, FetchError};
+use crate::failpoint;
 use crate::records::RecordError;
 use crate::records::delivery::{Attempt, Delivery, DeliveryKind, DeliveryState};
 use crate::records::request::Origin;
@@ -107,10 +109,10 @@ impl Sending {
     }
 }
 
-/// Delivers one event; an error costs no other. Returns whether what became of it is recorded.
+/// Delivers one event; an error costs no other. Returns whether something was done that others may wait for.
 async fn deliver_one(context: Arc<Context>, delivery: Delivery) -> bool {
     let (name, namespace) = (delivery.name.clone(), delivery.namespace.clone());
-    if let Err(error) = deliver(&context, delivery).await {
+    deliver(&context, delivery).await.unwrap_or_else(|error| {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(
             batch.name = name,
@@ -118,14 +120,33 @@ async fn deliver_one(context: Arc<Context>, delivery: Delivery) -> bool {
             error,
             "failed to deliver a webhook, trying again"
         );
-        return false;
-    }
-    true
+        false
+    })
 }
 
-async fn deliver(context: &Context, mut delivery: Delivery) -> Result<(), DeliverError> {
+async fn deliver(context: &Context, mut delivery: Delivery) -> Result<bool, DeliverError> {
+    if !delivery.untold {
+        if delivery.kind == DeliveryKind::Event {
+            // The reconciler says Finished after it has filled the outbox, and would say over what is told before.
+            let batch = find(context, &delivery).await?;
+            if batch.is_some_and(|it| !it.status.is_some_and(|status| status.is_finished())) {
+                return Ok(false);
+            }
+        }
+        attempt(context, &mut delivery).await?;
+    }
+    if delivery.untold {
+        tell(context, &delivery).await?;
+        delivery.untold = false;
+        failpoint::around("told.update", context.records.update_delivery(&delivery)).await?;
+    }
+    Ok(true)
+}
+
+/// Sends a delivery and writes down what came of it, before anything else can go wrong.
+async fn attempt(context: &Context, delivery: &mut Delivery) -> Result<(), DeliverError> {
     let now = Timestamp::now();
-    let answer = send(context, &delivery, now).await?;
+    let answer = failpoint::around("webhook.send", send(context, delivery, now)).await?;
     let (status, error, retry_after) = match answer {
         Ok(Answer { status, retry_after }) => (Some(i32::from(status.as_u16())), None, retry_after),
         Err(error) => (None, Some(error), None),
@@ -146,13 +167,13 @@ async fn deliver(context: &Context, mut delivery: Delivery) -> Result<(), Delive
         attempt = delivery.attempts.len() + 1,
         "webhook called"
     );
-    webhook::settle(&mut delivery, attempt, retry_after, fastrand::f64());
+    webhook::settle(delivery, attempt, retry_after, fastrand::f64());
     let ends_event = delivery.kind == DeliveryKind::Redelivery && delivery.state == DeliveryState::Delivered;
     if ends_event {
         context.records.end_event(delivery.event_id()).await?;
     }
-    context.records.update_delivery(&delivery).await?;
-    if ends_event || delivery.kind == DeliveryKind::Event { tell(context, &delivery).await } else { Ok(()) }
+    delivery.untold = ends_event || delivery.kind == DeliveryKind::Event;
+    Ok(failpoint::around("delivery.update", context.records.update_delivery(delivery)).await?)
 }
 
 /// Sends an event; the inner error says why there was no answer.
@@ -179,11 +200,16 @@ async fn send(context: &Context, delivery: &Delivery, now: Timestamp) -> Result<
     Ok(answer.map_err(|error: FetchError| error.to_string()))
 }
 
-/// Says in the ImageBatch, if it is still there, what became of its event.
-async fn tell(context: &Context, delivery: &Delivery) -> Result<(), DeliverError> {
+/// Returns the delivery's batch, if it is still there.
+async fn find(context: &Context, delivery: &Delivery) -> Result<Option<ImageBatch>, DeliverError> {
     let batches = Api::<ImageBatch>::namespaced(context.client.clone(), &delivery.namespace);
     let found = batches.get_opt(&delivery.name).await.map_err(DeliverError::GetBatch)?;
-    let Some(batch) = found.filter(|it| it.uid().as_deref() == Some(delivery.batch.as_str())) else { return Ok(()) };
+    Ok(found.filter(|it| it.uid().as_deref() == Some(delivery.batch.as_str())))
+}
+
+/// Says in the ImageBatch, if it is still there, what became of its event.
+async fn tell(context: &Context, delivery: &Delivery) -> Result<(), DeliverError> {
+    let Some(batch) = find(context, delivery).await? else { return Ok(()) };
     let last = delivery.attempts.last();
     let outcome = match last.and_then(|it| it.status) {
         Some(status) => format!("the webhook answered {status}"),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kube::runtime::finalizer;
 
+use crate::failpoint::Injected;
 use crate::records::RecordError;
 use crate::storage::StorageError;
 
@@ -60,6 +61,12 @@ pub enum ReconcileError {
     Timeout,
 }
 
+impl From<Injected> for ReconcileError {
+    fn from(injected: Injected) -> Self {
+        Self::Records(injected.into())
+    }
+}
+
 /// Why webhooks were not delivered; the next round tries again.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
@@ -78,6 +85,12 @@ pub enum DeliverError {
     /// The API server failed.
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
+}
+
+impl From<Injected> for DeliverError {
+    fn from(injected: Injected) -> Self {
+        Self::Records(injected.into())
+    }
 }
 
 /// Why unclaimed uploads were not collected; the next round tries again.

@@ -76,6 +76,7 @@ pub fn event(batch: &ImageBatch, status: &ImageBatchStatus, now: Timestamp) -> O
         state: DeliveryState::Pending,
         next_attempt: DateTime::from_millis(now.as_millisecond()),
         attempts: Vec::new(),
+        untold: false,
     })
 }
 
@@ -164,6 +165,7 @@ mod tests {
             state: DeliveryState::Pending,
             next_attempt: DateTime::from_millis(0),
             attempts: Vec::new(),
+            untold: false,
         }
     }
 

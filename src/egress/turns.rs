@@ -53,6 +53,11 @@ impl Turns {
         Self { hosts: Mutex::default(), per_host, longest_pause }
     }
 
+    /// Returns how many requests to one host are let in at the same time.
+    pub(super) fn per_host(&self) -> usize {
+        self.per_host
+    }
+
     /// Waits for a turn at the host, and for the end of its pause.
     pub(super) async fn take(&self, host: &str) -> Result<Turn, FetchError> {
         let host = self.host(host);

@@ -8,6 +8,7 @@ use kube::{Api, Client, Config};
 
 use super::error::{ApiError, Code, chain};
 use crate::api::image_batch::ImageBatch;
+use crate::failpoint;
 
 /// Field manager of what the gateway creates.
 const FIELD_MANAGER: &str = "imagebatch-gateway";
@@ -59,7 +60,7 @@ pub(crate) async fn create(client: &Client, namespace: &str, batch: &ImageBatch)
     let mut last = ClusterError::Timeout;
     for pause in TRIES {
         tokio::time::sleep(pause).await;
-        match bounded(batches.create(&parameters, batch)).await {
+        match bounded(failpoint::around("batch.create", batches.create(&parameters, batch))).await {
             Ok(created) => return Ok(created),
             Err(ClusterError::Refused(status)) if status.code == 409 => break,
             Err(ClusterError::Refused(status)) if (400..429).contains(&status.code) => {

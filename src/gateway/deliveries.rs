@@ -111,6 +111,7 @@ pub(crate) async fn test(
         state: DeliveryState::Pending,
         next_attempt: DateTime::now(),
         attempts: Vec::new(),
+        untold: false,
     };
     request(&state, delivery, &earlier).await
 }
@@ -133,7 +134,8 @@ async fn request(state: &AppState, delivery: Delivery, earlier: &[Delivery]) -> 
         let error = too_many(format!("a batch's webhook is called by hand {MAX_AN_HOUR} times an hour at most"));
         return Err(error.header(RETRY_AFTER, HeaderValue::from(wait / 1_000 + 1)));
     }
-    let delivery = Delivery { id, state: DeliveryState::Pending, next_attempt: now, attempts: Vec::new(), ..delivery };
+    let fresh = Delivery { state: DeliveryState::Pending, next_attempt: now, attempts: Vec::new(), ..delivery };
+    let delivery = Delivery { id, untold: false, ..fresh };
     batch::read_records(state.records.insert_delivery(&delivery)).await?;
     let recorded = batch::read_records(state.records.delivery(&delivery.id)).await?;
     let Some(recorded) = recorded.filter(|it| it.kind == delivery.kind) else {

@@ -23,6 +23,7 @@ use super::{body, cluster, idempotency, upload};
 use crate::api::condition::{SUCCEEDED, reason};
 use crate::api::image_batch::{ImageBatch, ImageBatchSpec};
 use crate::api::labels;
+use crate::failpoint;
 use crate::manifest::problem::{self, Problem};
 use crate::manifest::source::{Rules, Summary};
 use crate::records::request::Origin;
@@ -230,7 +231,8 @@ pub(super) async fn create(
 pub(super) async fn record(state: &AppState, batch: &ImageBatch) {
     let uid = batch.metadata.uid.as_deref().unwrap_or_default();
     let origin = Origin::of(batch);
-    match tokio::time::timeout(RECORD, state.records.insert_request(uid, &origin)).await {
+    let insert = failpoint::around("request.insert", state.records.insert_request(uid, &origin));
+    match tokio::time::timeout(RECORD, insert).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             let error = chain(&error);

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::body::{CsvStream, drain};
 use super::error::{ApiError, Code, chain};
 use crate::api::source::Upload;
+use crate::failpoint;
 use crate::manifest::source::{ReadSourceError, Rules, Summary, read_csv};
 use crate::storage::Storage;
 
@@ -45,7 +46,7 @@ pub(crate) async fn store(
             return Err(error);
         }
     };
-    if let Err(error) = writer.shutdown().await {
+    if let Err(error) = failpoint::around("upload.put", writer.shutdown()).await {
         // The last request may have been carried out although its answer was lost.
         delete(storage, key).await;
         return Err(unavailable(error));

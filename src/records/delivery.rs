@@ -48,6 +48,9 @@ pub struct Delivery {
     pub next_attempt: DateTime,
     /// What was tried, the oldest first.
     pub attempts: Vec<Attempt>,
+    /// Whether the ImageBatch does not say yet what became of the last attempt.
+    #[serde(default)]
+    pub untold: bool,
 }
 
 impl Delivery {
@@ -124,8 +127,8 @@ impl Records {
         self.insert(DELIVERIES, "record a webhook", std::slice::from_ref(delivery)).await
     }
 
-    /// Returns pending deliveries whose time has come, the longest due first, without those of these ids and
-    /// to these endpoints.
+    /// Returns pending deliveries whose time has come and those whose last attempt is untold, the longest due
+    /// first, without those of these ids and to these endpoints.
     pub async fn due_deliveries(
         &self,
         now: DateTime,
@@ -134,9 +137,9 @@ impl Records {
         busy_endpoints: &[&str],
     ) -> Result<Vec<Delivery>, RecordError> {
         let deliveries = self.collection::<Delivery>(DELIVERIES);
+        let due = doc! { "state": DeliveryState::Pending.as_str(), "nextAttempt": { "$lte": now } };
         let filter = doc! {
-            "state": DeliveryState::Pending.as_str(),
-            "nextAttempt": { "$lte": now },
+            "$or": [due, { "untold": true }],
             "_id": { "$nin": without },
             "endpoint": { "$nin": busy_endpoints },
         };

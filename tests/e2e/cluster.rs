@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
 
 /// No wait of a test is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
@@ -103,8 +104,21 @@ pub(crate) async fn upload_accepted(csv: String, query: &str) -> String {
     id
 }
 
-/// Returns the documents of a batch in a collection, through a port-forward.
+/// Returns the documents of a batch in a collection.
 pub(crate) async fn records(collection: &str, uid: &str) -> Vec<Document> {
+    let (_forward, database) = database().await;
+    let found = database.collection::<Document>(collection).find(doc! { "batch": uid }).await;
+    found.expect("MongoDB answers").try_collect().await.expect("MongoDB answers")
+}
+
+/// A port-forward, which ends when it is dropped, or when nobody can hear any more what it says.
+pub(crate) struct Forward {
+    _process: Child,
+    _lines: Lines<BufReader<ChildStdout>>,
+}
+
+/// Returns the installation's database, as long as the port-forward lasts.
+pub(crate) async fn database() -> (Forward, mongodb::Database) {
     let mut forward = tokio::process::Command::new("kubectl")
         .args(["--namespace", &variable("DEMO_NAMESPACE"), "port-forward", "service/imagebatch-mongodb", ":27017"])
         .stdout(Stdio::piped())
@@ -124,9 +138,7 @@ pub(crate) async fn records(collection: &str, uid: &str) -> Vec<Document> {
     let authority = uri.trim_start_matches("mongodb://");
     let host = authority.split(['@', '/']).find(|it| it.contains(":27017")).expect("a host");
     let client = mongodb::Client::with_uri_str(uri.replace(host, &format!("127.0.0.1:{port}"))).await.expect("a URI");
-    let collection = client.database("imagebatch").collection::<Document>(collection);
-    let found = collection.find(doc! { "batch": uid }).await.expect("MongoDB answers");
-    found.try_collect().await.expect("MongoDB answers")
+    (Forward { _process: forward, _lines: lines }, client.database("imagebatch"))
 }
 
 fn base64(text: &str) -> Vec<u8> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use axum::Router;
+use axum::routing::get;
 use imagebatch::api::compression::{Compression, OutputFormat};
 use imagebatch::api::image_batch::Report;
 use imagebatch::api::source::{Product, Source, Upload, Validation};
@@ -11,7 +13,7 @@ use imagebatch::manifest::outcome::{FailureReason, RowOutcome};
 use imagebatch::records::result::{IngestResult, ReportResult};
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Harness, PATIENCE};
+use crate::harness::{Harness, PATIENCE, Running};
 
 /// A batch without an ImageBatch: what a pod is told is all it knows.
 pub(crate) struct Batch<'a> {
@@ -20,7 +22,7 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(harness: &'a Harness, source: Source) -> Self {
+    pub(crate) fn new(harness: &'a Harness, source: Source) -> Self {
         let input = StageInput {
             uid: uuid::Uuid::now_v7().to_string(),
             name: "batch".to_owned(),
@@ -46,6 +48,15 @@ impl<'a> Batch<'a> {
     }
 
     fn start(&self, arguments: &[&str]) -> tokio::process::Child {
+        self.start_with(arguments, [])
+    }
+
+    /// Starts a stage with further variables.
+    pub(crate) fn start_with<const N: usize>(
+        &self,
+        arguments: &[&str],
+        further: [(String, String); N],
+    ) -> tokio::process::Child {
         let input = serde_json::to_string(&self.input).expect("JSON");
         let variables = [
             (STAGE_INPUT_ENV.to_owned(), input),
@@ -53,7 +64,7 @@ impl<'a> Batch<'a> {
             ("IMAGEBATCH_FETCH_MAX_BYTES".to_owned(), "4000000".to_owned()),
             ("IMAGEBATCH_FETCH_MAX_RETRY_AFTER_SECONDS".to_owned(), "1".to_owned()),
         ];
-        self.harness.compressor(arguments, variables)
+        self.harness.compressor(arguments, variables.into_iter().chain(further))
     }
 
     async fn run(&self, arguments: &[&str]) -> std::process::ExitStatus {
@@ -61,12 +72,12 @@ impl<'a> Batch<'a> {
         ended.expect("the stage ends").expect("it can be waited for")
     }
 
-    async fn succeed(&self, arguments: &[&str]) {
+    pub(crate) async fn succeed(&self, arguments: &[&str]) {
         let status = self.run(arguments).await;
         assert!(status.success(), "{arguments:?} ended with {status}");
     }
 
-    async fn results(&self) -> (IngestResult, Option<ReportResult>) {
+    pub(crate) async fn results(&self) -> (IngestResult, Option<ReportResult>) {
         let results = self.harness.records.results(&self.input.uid).await.expect("MongoDB answers");
         (results.ingest.expect("ingest's result"), results.report)
     }
@@ -76,7 +87,7 @@ impl<'a> Batch<'a> {
         outcomes.into_iter().map(|it| (it.row, it)).collect()
     }
 
-    async fn object(&self, name: &str) -> String {
+    pub(crate) async fn object(&self, name: &str) -> String {
         let key =
             format!("{}/{name}", self.harness.storage.keys().batch(&self.input.namespace, &self.input.uid).root());
         let bytes = self.harness.storage.read(&key).await.expect("storage answers");
@@ -203,6 +214,39 @@ async fn stages_killed_at_any_point_lose_nothing() {
     let output = batch.object("batch/output.csv").await;
     let serials: Vec<&str> = output.lines().skip(1).map(|it| it.split(',').next().unwrap_or_default()).collect();
     assert_eq!(serials, (1..=30).map(|it| it.to_string()).collect::<Vec<_>>(), "in the input's order");
+}
+
+/// One host answers nothing until all images of the other one were asked for, which come last.
+#[tokio::test]
+async fn a_slow_host_does_not_hold_up_the_others() {
+    const EACH: usize = 40;
+    let harness = Harness::start().await;
+    let (asked, mut is_asked) = tokio::sync::watch::channel(0);
+    let thumb = std::fs::read("tests/data/images/mountain-thumb.jpg").expect("a photograph");
+    let serve = async |address: &str, router: Router| {
+        let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let serve = async move { axum::serve(listener, router).await.expect("the host serves") };
+        (base, Running(tokio::spawn(serve)))
+    };
+    let bytes = thumb.clone();
+    let slow = async move || {
+        is_asked.wait_for(|asked| *asked >= EACH).await.expect("the other host is there");
+        bytes
+    };
+    let quick = async move || {
+        asked.send_modify(|asked| *asked += 1);
+        thumb
+    };
+    let (slow, _slow) = serve("127.0.0.1:0", Router::new().route("/{name}", get(slow))).await;
+    let (quick, _quick) = serve("127.0.0.2:0", Router::new().route("/{name}", get(quick))).await;
+    let image_urls = [slow, quick].iter().flat_map(|it| (0..EACH).map(move |n| format!("{it}/{n}.jpg"))).collect();
+    let product = Product { serial_number: "1".to_owned(), name: "Bowl".to_owned(), image_urls };
+    let batch = Batch::new(&harness, Source { products: Some(vec![product]), ..Source::default() });
+    batch.succeed(&["run"]).await;
+    let (_, report) = batch.results().await;
+    let counts = report.expect("the report's result").counts;
+    assert_eq!((counts.succeeded, counts.failed), (2 * EACH as i64, 0), "{:?}", batch.outcomes(0).await[&1].images[0]);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 pub(crate) mod bombs;
 pub(crate) mod origin;
 pub(crate) mod pods;
+pub(crate) mod process;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -134,13 +135,7 @@ impl Harness {
 
     /// Runs a controller that works in the test's namespace and watches these batches.
     pub(crate) async fn controller_of(&self, batches: Api<ImageBatch>) -> Running {
-        let context = Arc::new(self.controller_context().await);
-        Running(tokio::spawn(async move {
-            tokio::select! {
-                () = controller::run(batches, Arc::clone(&context), std::future::pending()) => {}
-                () = controller::deliver::run(&context) => {}
-            }
-        }))
+        Running(tokio::spawn(run_controller(batches, self.controller_context().await)))
     }
 
     /// Removes uploads of the test's namespace that no batch claims, as the controller does now and then.
@@ -150,11 +145,7 @@ impl Harness {
     }
 
     async fn controller_context(&self) -> Context {
-        let mut arguments = flags(&self.environment, &[]);
-        arguments.extend(["--namespaces".to_owned(), self.namespace.clone()]);
-        arguments.extend(["--worker-image".to_owned(), "imagebatch:test".to_owned()]);
-        let args = Controller::parse_from(arguments).args;
-        Context::new(self.client.clone(), &args).await.expect("controller arguments")
+        controller_context(self.client.clone(), &self.namespace, &self.environment).await
     }
 
     /// Runs a gateway for the test's namespace; returns its URL and a guard that ends it.
@@ -236,6 +227,22 @@ impl Harness {
             .collect();
         keys.sort();
         keys
+    }
+}
+
+async fn controller_context(client: Client, namespace: &str, environment: &BTreeMap<String, String>) -> Context {
+    let mut arguments = flags(environment, &[]);
+    arguments.extend(["--namespaces".to_owned(), namespace.to_owned()]);
+    arguments.extend(["--worker-image".to_owned(), "imagebatch:test".to_owned()]);
+    let args = Controller::parse_from(arguments).args;
+    Context::new(client, &args).await.expect("controller arguments")
+}
+
+async fn run_controller(batches: Api<ImageBatch>, context: Context) {
+    let context = Arc::new(context);
+    tokio::select! {
+        () = controller::run(batches, Arc::clone(&context), std::future::pending()) => {}
+        () = controller::deliver::run(&context) => {}
     }
 }
 

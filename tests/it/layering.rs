@@ -9,13 +9,14 @@ use std::{fs, path::Path};
 const MODULES: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("manifest", &["api"]),
-    ("storage", &["api", "manifest"]),
-    ("records", &["api", "manifest"]),
+    ("failpoint", &[]),
+    ("storage", &["api", "manifest", "failpoint"]),
+    ("records", &["api", "manifest", "failpoint"]),
     ("egress", &[]),
-    ("telemetry", &[]),
-    ("gateway", &["api", "manifest", "storage", "records", "telemetry"]),
-    ("controller", &["api", "manifest", "storage", "records", "egress", "telemetry"]),
-    ("compressor", &["api", "manifest", "storage", "records", "egress", "telemetry"]),
+    ("telemetry", &["failpoint"]),
+    ("gateway", &["api", "manifest", "failpoint", "storage", "records", "telemetry"]),
+    ("controller", &["api", "manifest", "failpoint", "storage", "records", "egress", "telemetry"]),
+    ("compressor", &["api", "manifest", "failpoint", "storage", "records", "egress", "telemetry"]),
 ];
 
 /// Each executable, and what of the library it may use.
@@ -152,7 +153,7 @@ fn imports(text: &str, root: &str) -> Vec<(usize, String)> {
 }
 
 /// Returns module, path and text of each file, of the library or of the executables in `below`.
-fn sources(below: &str) -> Vec<(String, String, String)> {
+pub(crate) fn sources(below: &str) -> Vec<(String, String, String)> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     let mut folders = vec![source.join(below)];

@@ -7,6 +7,7 @@ mod compressor;
 mod controller;
 mod corpus;
 mod crd;
+mod failpoints;
 mod gateway;
 mod intake;
 mod layering;

@@ -1,7 +1,6 @@
 //! Uploads that are repeated under an `Idempotency-Key`, that nobody claims, and that a gateway does not
 //! live to answer.
 
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,8 +9,8 @@ use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, ResourceExt};
 use reqwest::Body;
 use serde_json::json;
-use tokio::net::TcpStream;
 
+use crate::harness::process::Gateway;
 use crate::harness::{Harness, PATIENCE};
 use crate::intake::{CSV, answer, post};
 
@@ -100,7 +99,7 @@ async fn a_retry_mends_what_a_killed_gateway_left() {
     let harness = Harness::start().await;
     let rows = (1..=2_000).map(|row| format!("{row},Chair {row},https://shop.example/{row}.jpg\n"));
     let csv = format!("S. No.,Product Name,Input Image Urls\n{}", rows.collect::<String>());
-    let mut gateway = Gateway::start(&harness).await;
+    let mut gateway = Gateway::start(&harness, &[]).await;
     let mut unanswered = 0;
     for round in 0..ROUNDS {
         let key = format!("order-{round}");
@@ -125,7 +124,7 @@ async fn a_retry_mends_what_a_killed_gateway_left() {
             gateway.kill();
             unanswered += u64::from(sending.await.expect("it does not panic").is_err());
         }
-        gateway = Gateway::start(&harness).await;
+        gateway = Gateway::start(&harness, &[]).await;
         let (status, body) = answer(post(&gateway.url, "").header("idempotency-key", &key).body(csv.clone())).await;
         assert_eq!((status, &body["rows"]), (202, &json!(2_000)), "{body}");
     }
@@ -135,47 +134,4 @@ async fn a_retry_mends_what_a_killed_gateway_left() {
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     harness.collect_uploads(Duration::ZERO).await;
     assert_eq!(harness.objects().await.len() as u64, ROUNDS, "one upload a batch, and nothing else");
-}
-
-/// A gateway in a process of its own.
-struct Gateway {
-    url: String,
-    process: Child,
-}
-
-impl Gateway {
-    async fn start(harness: &Harness) -> Self {
-        let port = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port");
-        let (listen, ops_listen) = (port(), port());
-        let process = Command::new(env!("CARGO_BIN_EXE_gateway"))
-            .args(["run", "--authentication=none"])
-            .arg(format!("--namespace={}", harness.namespace))
-            .arg(format!("--listen={listen}"))
-            .arg(format!("--ops-listen={ops_listen}"))
-            .env("IMAGEBATCH_LOG", "warn")
-            .envs(harness.environment())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the gateway starts");
-        let answers = async {
-            while TcpStream::connect(listen).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, answers).await.expect("the gateway listens");
-        Self { url: format!("http://{listen}"), process }
-    }
-
-    fn kill(&mut self) {
-        self.process.kill().expect("it runs");
-        self.process.wait().expect("it ends");
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // It may have been killed already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

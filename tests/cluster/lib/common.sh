@@ -49,3 +49,12 @@ choose_cluster() {
     *) fail "CLUSTER is \"$CLUSTER\"; it may be local, kind or current" ;;
     esac
 }
+
+# Does something to a container's processes: CTR is the command that speaks to the node's runtime.
+runtime_task() { # CTR kill|pause|resume CONTAINER
+    case $2 in
+    kill) "$1" tasks kill --signal SIGKILL "$3" ;;
+    pause | resume) "$1" tasks "$2" "$3" ;;
+    *) fail "\"$2\" is nothing that is done to a container" ;;
+    esac
+}

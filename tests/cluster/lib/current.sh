@@ -17,3 +17,7 @@ current_env() { :; }
 current_down() {
     say "the cluster of the current context is not ended; remove what was installed into it with helm and kubectl"
 }
+
+current_task() { fail "the nodes of the current context's cluster are not ours to disturb"; }
+
+current_kubelet() { current_task; }

@@ -95,3 +95,13 @@ kind_down() {
     if kind_exists; then kind delete cluster --name "$kind_cluster" --kubeconfig "$kind_kubeconfig"; fi
     rm -f "$kind_kubeconfig"
 }
+
+kind_ctr() { docker exec "$kind_cluster-control-plane" ctr --namespace k8s.io "$@"; }
+
+kind_task() { # kill|pause|resume CONTAINER
+    runtime_task kind_ctr "$@"
+}
+
+kind_kubelet() { # stop|start
+    docker exec "$kind_cluster-control-plane" systemctl "$1" kubelet
+}

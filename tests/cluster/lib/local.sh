@@ -104,6 +104,19 @@ local_env() {
     cat "$state/env"
 }
 
+local_task() { # kill|pause|resume CONTAINER
+    runtime_task ctr_k8s "$@"
+}
+
+local_kubelet() { # stop|start
+    lock cluster
+    find_api_address
+    case $1 in
+    stop) stop kubelet ;;
+    start) start_node ;;
+    esac
+}
+
 local_down() {
     lock cluster
     node_down
