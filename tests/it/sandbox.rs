@@ -38,7 +38,7 @@ async fn bombs_and_broken_files_cost_only_themselves() {
     let outcomes = batch.outcomes(0).await;
     let codes: Vec<_> = outcomes[&1].images.iter().map(|it| it.reason.map(FailureReason::as_str)).collect();
     let found: Vec<_> = images.iter().zip(&codes).skip(1).step_by(2).map(|(path, code)| (*path, *code)).collect();
-    let expected: Vec<_> = paths.iter().zip(&bombs).map(|(path, bomb)| (path.as_str(), bomb.code)).collect();
+    let expected: Vec<_> = paths.iter().zip(bombs).map(|(path, bomb)| (path.as_str(), bomb.code)).collect();
     assert_eq!(found, expected);
     assert!(codes.iter().step_by(2).all(Option::is_none), "neighbours: {codes:?}");
     assert!(most > 0 && most < MOST_MEMORY, "the stage and its children took {most} KiB");

@@ -2,7 +2,7 @@
 //!
 //! | given up | by |
 //! |---|---|
-//! | network, files, processes, signals to others, other descriptors | the filter of system calls ([`filter`](super::filter)) |
+//! | network, files, processes, signals to others, other descriptors | the filter of system calls (`filter.rs`) |
 //! | memory without bound | `RLIMIT_AS` |
 //! | writing files, opening descriptors, memory dumps | `RLIMIT_FSIZE`, `RLIMIT_NOFILE`, `RLIMIT_CORE`, not dumpable |
 //! | privileges of the executables it might start | no new privileges |

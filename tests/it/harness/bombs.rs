@@ -2,6 +2,7 @@
 //! that it has to fail with.
 
 use std::io::Write;
+use std::sync::LazyLock;
 
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
@@ -14,8 +15,14 @@ pub(crate) struct Bomb {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Returns one of each family.
-pub(crate) fn all() -> Vec<Bomb> {
+/// Returns one of each family. They are packed by the first call, which takes seconds: a test does that
+/// before a host has to answer in time.
+pub(crate) fn all() -> &'static [Bomb] {
+    static BOMBS: LazyLock<Vec<Bomb>> = LazyLock::new(pack);
+    &BOMBS
+}
+
+fn pack() -> Vec<Bomb> {
     let zeros = zlib(&vec![0; 256 << 20]);
     let profile = [b"name\0\0".as_slice(), &zeros].concat();
     let pixels = zlib(&[0; 16 * 17]);

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::stream;
 
-use super::bombs::{self, Bomb};
+use super::bombs;
 
 /// The server; ends with the test.
 pub(crate) struct Origin {
@@ -107,8 +107,7 @@ async fn answer(State((requests, mended)): State<(Requests, Mended)>, UrlPath(pa
 }
 
 fn bomb(name: &str) -> Vec<u8> {
-    static BOMBS: LazyLock<Vec<Bomb>> = LazyLock::new(bombs::all);
-    BOMBS.iter().find(|bomb| bomb.name == name).expect("a bomb").bytes.clone()
+    bombs::all().iter().find(|bomb| bomb.name == name).expect("a bomb").bytes.clone()
 }
 
 fn csv(image: &str) -> Response {
