@@ -41,7 +41,7 @@ test-faults: ## Run a batch on a real cluster while pods, stores and hosts fail;
 	tests/run faults
 
 .PHONY: soak
-soak: ## The long form of test-faults: 10,000 images, 70 kills, stores away for a minute; about an hour.
+soak: ## The long form of test-faults: 10,000 images, 70 kills, stores away for a minute; a quarter of an hour.
 	FAULTS=long tests/run faults
 
 .PHONY: lint
