@@ -254,5 +254,6 @@ fn pending(harness: &Harness, batch: &ImageBatch, url: &str) -> Delivery {
         state: DeliveryState::Pending,
         next_attempt: DateTime::now(),
         attempts: Vec::new(),
+        untold: false,
     }
 }
