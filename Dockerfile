@@ -4,8 +4,8 @@
 FROM rust:1.95-bookworm AS build
 # `dev` has failpoints, for tests.
 ARG PROFILE=release
-# For aws-lc, the C library behind TLS.
-RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
+# cmake for aws-lc, the C library behind TLS, and for libaom, the one behind AVIF, which also takes an assembler.
+RUN apt-get update && apt-get install -y --no-install-recommends cmake nasm && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 # The caches outlive a build, so that the next one compiles only what changed; what they hold is not in any layer.

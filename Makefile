@@ -61,6 +61,10 @@ deny: ## Check licences, banned and duplicate crates, sources, and (with a netwo
 bench-codec: ## Measure the codec beside sharp, mozjpeg, caesiumclt and Pillow: time, bytes, SSIMULACRA2.
 	tests/bench/codec/bench --caesium --json
 
+.PHONY: bench-formats
+bench-formats: ## Measure PNG, WebP and AVIF beside sharp: time, bytes, SSIMULACRA2 (after bench-codec, which installs it).
+	tests/bench/codec/formats
+
 .PHONY: bench-intake
 bench-intake: ## Measure intake on a million rows: speed, and memory of gateway, ingest and report.
 	tests/cluster/services up

@@ -36,7 +36,7 @@ pub struct CompressFileArgs {
     /// How much to spend on a small result: small or fast.
     #[arg(long, default_value = "small", value_parser = parse_effort)]
     effort: Effort,
-    /// Format of the results: keep, jpeg, png or webp. GIF, TIFF and BMP are kept as PNG.
+    /// Format of the results: keep, jpeg, png, webp or avif. GIF, TIFF and BMP are kept as PNG.
     #[arg(long, default_value = "keep", value_parser = parse_format)]
     format: OutputFormat,
     /// Pictures wider than this many pixels are scaled down.
@@ -161,7 +161,7 @@ fn quality(text: &str) -> Result<IntOrString, String> {
 
 fn parse_format(text: &str) -> Result<OutputFormat, String> {
     let found = OutputFormat::WORDS.iter().find(|(word, _)| *word == text);
-    found.map(|(_, format)| *format).ok_or_else(|| "give keep, jpeg, png or webp".to_owned())
+    found.map(|(_, format)| *format).ok_or_else(|| "give keep, jpeg, png, webp or avif".to_owned())
 }
 
 fn parse_effort(text: &str) -> Result<Effort, String> {

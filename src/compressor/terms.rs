@@ -28,6 +28,7 @@ pub(crate) fn codec_options(compression: &Compression) -> codec::Options {
         OutputFormat::Jpeg => codec::TargetFormat::Jpeg,
         OutputFormat::Png => codec::TargetFormat::Png,
         OutputFormat::WebP => codec::TargetFormat::WebP,
+        OutputFormat::Avif => codec::TargetFormat::Avif,
     };
     let side = |limit: Option<i32>| limit.map(i32::unsigned_abs);
     codec::Options {

@@ -29,6 +29,13 @@ pub(crate) fn settled(picture: Picture) -> Result<Picture, Error> {
     }
 }
 
+/// Returns the picture, of 8 bits a sample, in colours that a profile or code points describe, or
+/// sRGB. High dynamic range is refused, as by [`settled`].
+pub(crate) fn with_code_points(picture: Picture) -> Result<Picture, Error> {
+    let described = picture.color.chunk(*b"cICP").is_some() && !picture.color.is_hdr();
+    if described { Ok(picture) } else { settled(picture) }
+}
+
 /// Returns grey as RGB; a profile for grey is applied, as none for RGB can replace it.
 pub(crate) fn with_colors(picture: Picture) -> Picture {
     let profile = match &picture.color {

@@ -3,7 +3,7 @@
 //! Whatever keeps its format and size goes the format's own way, which may know a better one.
 
 use crate::{
-    Compressed, Error, Format, Limits, Options, TargetFormat, bmp, color, gif, jpeg,
+    Compressed, Error, Format, Limits, Options, TargetFormat, avif, bmp, color, gif, jpeg,
     orientation::Orientation,
     picture::Picture,
     png, quality,
@@ -63,6 +63,10 @@ pub(crate) fn compress(source: &[u8], from: Format, options: &Options, limits: &
         bytes: None,
     };
     compressed.bytes = match to {
+        Format::Avif => {
+            let picture = color::with_code_points(picture.narrowed())?;
+            Some(avif::write(picture, target.quality, options.effort)?)
+        }
         Format::Jpeg => Some(jpeg::write(color::settled(picture.narrowed())?, target.quality)?),
         Format::WebP => {
             let lossless = decoded.lossless && target.quality == 100;
@@ -89,12 +93,27 @@ pub(crate) fn compress(source: &[u8], from: Format, options: &Options, limits: &
     Ok(compressed)
 }
 
+/// Returns the smaller of an encoding and the file without its metadata, as far as it is smaller
+/// than the source, with its quality; without one the quality is the source's.
+pub(crate) fn smallest(
+    source: &[u8],
+    encoded: (Option<Vec<u8>>, u8),
+    stripped: (Vec<u8>, u8),
+) -> (Option<Vec<u8>>, u8) {
+    let own = stripped.1;
+    let candidates = encoded.0.map(|bytes| (bytes, encoded.1)).into_iter().chain([stripped]);
+    let smaller = candidates.filter(|(bytes, _)| bytes.len() < source.len());
+    let best = smaller.min_by_key(|(bytes, _)| bytes.len());
+    best.map_or((None, own), |(bytes, quality)| (Some(bytes), quality))
+}
+
 /// Compresses what keeps its format and size.
 fn keep(source: &[u8], format: Format, options: &Options, limits: &Limits) -> Result<Compressed, Error> {
     match format {
         Format::Jpeg => jpeg::compress(source, *options, limits),
         Format::Png => png::compress(source, *options, limits),
         Format::WebP => webp::compress(source, *options, limits),
+        Format::Avif => avif::compress(source, *options, limits),
         Format::Gif => gif::keep(source, limits),
         // A BMP has one picture and becomes PNG, so it never comes here.
         Format::Tiff | Format::Bmp => tiff::keep(source, limits),
@@ -124,6 +143,7 @@ fn inspect(source: &[u8], format: Format, limits: &Limits) -> Result<Header, Err
         Format::Gif => gif::inspect(source, limits),
         Format::Tiff => tiff::inspect(source, limits),
         Format::Bmp => bmp::inspect(source, limits),
+        Format::Avif => avif::inspect(source, limits),
     }
 }
 
@@ -135,5 +155,6 @@ fn read(source: &[u8], format: Format, limits: &Limits) -> Result<Source, Error>
         Format::Gif => gif::read(source, limits),
         Format::Tiff => tiff::read(source, limits),
         Format::Bmp => bmp::read(source, limits),
+        Format::Avif => avif::read(source, limits),
     }
 }

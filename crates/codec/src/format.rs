@@ -19,6 +19,8 @@ pub enum Format {
     Tiff,
     /// BMP; read only.
     Bmp,
+    /// AVIF, still.
+    Avif,
 }
 
 impl Format {
@@ -32,6 +34,7 @@ impl Format {
             Self::Gif => "image/gif",
             Self::Tiff => "image/tiff",
             Self::Bmp => "image/bmp",
+            Self::Avif => "image/avif",
         }
     }
 
@@ -45,6 +48,7 @@ impl Format {
             Self::Gif => "gif",
             Self::Tiff => "tif",
             Self::Bmp => "bmp",
+            Self::Avif => "avif",
         }
     }
 }
@@ -58,6 +62,7 @@ impl fmt::Display for Format {
             Self::Gif => "GIF",
             Self::Tiff => "TIFF",
             Self::Bmp => "BMP",
+            Self::Avif => "AVIF",
         })
     }
 }
@@ -74,6 +79,8 @@ pub enum TargetFormat {
     Png,
     /// WebP, lossy; without loss where the source is and quality 100 is wanted.
     WebP,
+    /// AVIF, always lossy.
+    Avif,
 }
 
 impl TargetFormat {
@@ -81,12 +88,13 @@ impl TargetFormat {
     pub(crate) fn of(self, source: Format) -> Format {
         match self {
             Self::Keep => match source {
-                Format::Jpeg | Format::Png | Format::WebP => source,
+                Format::Jpeg | Format::Png | Format::WebP | Format::Avif => source,
                 Format::Gif | Format::Tiff | Format::Bmp => Format::Png,
             },
             Self::Jpeg => Format::Jpeg,
             Self::Png => Format::Png,
             Self::WebP => Format::WebP,
+            Self::Avif => Format::Avif,
         }
     }
 }

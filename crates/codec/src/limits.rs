@@ -15,6 +15,10 @@ const MAX_FRAMES: u64 = 1_000;
 /// Size of a colour profile in bytes. Real ones have a few kilobytes, rarely some hundred.
 const MAX_PROFILE: u64 = 1 << 20;
 
+/// Size in bytes of the header of an AVIF, which lists its parts. Real ones have some hundred, and
+/// forty for each tile.
+const MAX_HEADER: u64 = 1 << 20;
+
 /// Limits on one image. An image that exceeds one fails with [`Error::ImageTooLarge`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -27,7 +31,8 @@ pub struct Limits {
     /// Memory a decoder may take for pixels and coefficients, in bytes; 256 MiB by default.
     /// Baseline JPEG needs a few rows, progressive JPEG three to seven bytes a pixel (JPEG of other
     /// colours, or decoded for another size or format, three to nine), PNG one to eight, WebP five to
-    /// eleven. Encoding comes on top, with at most about as much again; WebP takes six.
+    /// eleven, AVIF 20 to 44 (so that the default is 13 megapixels of 8 bits). Encoding comes on top,
+    /// with at most about as much again; WebP takes six, AVIF 28 for at most 9 megapixels at a time.
     pub max_alloc: u64,
 }
 
@@ -61,6 +66,10 @@ impl Limits {
 
     pub(crate) fn check_frames(frames: u64) -> Result<(), Error> {
         check("frames", frames, MAX_FRAMES)
+    }
+
+    pub(crate) fn check_header(bytes: usize) -> Result<(), Error> {
+        check("bytes of header", bytes as u64, MAX_HEADER)
     }
 
     pub(crate) fn check_profile(bytes: usize) -> Result<(), Error> {

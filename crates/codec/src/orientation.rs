@@ -23,6 +23,26 @@ impl Orientation {
         if (1..=8).contains(&value) { Self(value) } else { Self::NORMAL }
     }
 
+    /// Returns what comes of turning a picture this way and then another.
+    pub(crate) fn then(self, next: Self) -> Self {
+        // Whether sides are swapped, and whether columns and rows of the source run backwards.
+        const TAGS: [(bool, bool, bool); 8] = [
+            (false, false, false),
+            (false, true, false),
+            (false, true, true),
+            (false, false, true),
+            (true, false, false),
+            (true, false, true),
+            (true, true, true),
+            (true, true, false),
+        ];
+        let (swapped, columns, rows) = TAGS[usize::from(self.0 - 1)];
+        let (next_swapped, next_columns, next_rows) = TAGS[usize::from(next.0 - 1)];
+        let (next_columns, next_rows) = if swapped { (next_rows, next_columns) } else { (next_columns, next_rows) };
+        let both = (swapped != next_swapped, columns != next_columns, rows != next_rows);
+        Self(TAGS.iter().position(|tag| *tag == both).map_or(1, |at| at as u8 + 1))
+    }
+
     /// Returns an EXIF block that holds nothing but this orientation.
     pub(crate) fn to_exif(self) -> Vec<u8> {
         let mut exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01".to_vec();

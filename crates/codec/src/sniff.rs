@@ -48,10 +48,16 @@ pub(crate) fn sniff(source: &[u8]) -> Result<Format, Error> {
     if is_webp(source) {
         return Ok(Format::WebP);
     }
+    if is_avif(source) {
+        return Ok(Format::Avif);
+    }
     if source.is_empty() {
         return Err(Error::NotAnImage("an empty file"));
     }
-    if SUPPORTED.iter().any(|(magic, _)| magic.starts_with(source)) || is_start_of_webp(source) {
+    if SUPPORTED.iter().any(|(magic, _)| magic.starts_with(source))
+        || is_start_of_webp(source)
+        || is_start_of_media(source)
+    {
         return Err(Error::truncated("the file ends within its first bytes"));
     }
     if let Some(name) = unsupported(source) {
@@ -74,6 +80,23 @@ fn is_start_of_webp(source: &[u8]) -> bool {
         && b"WEBP".starts_with(source.get(8..).unwrap_or_default())
 }
 
+/// Returns whether it is ISO media with a brand that stands for AVIF: its own one, or behind a
+/// generic one of HEIF.
+fn is_avif(source: &[u8]) -> bool {
+    let Some(&[l3, l2, l1, l0, b'f', b't', b'y', b'p', major @ ..]) = source.first_chunk::<12>() else { return false };
+    let length = (u32::from_be_bytes([l3, l2, l1, l0]) as usize).min(source.len());
+    let brands = source.get(16..length).unwrap_or_default().as_chunks().0;
+    matches!(&major, b"avif" | b"avis") || matches!(&major, b"mif1" | b"msf1" | b"miaf") && brands.contains(b"avif")
+}
+
+/// Returns whether the file ends before its first bytes could tell which kind of ISO media it is.
+fn is_start_of_media(source: &[u8]) -> bool {
+    // The first box has a length of less than 256, and is called so.
+    source.len() < 12
+        && source.iter().take(3).all(|byte| *byte == 0)
+        && b"ftyp".starts_with(source.get(4..source.len().min(8)).unwrap_or_default())
+}
+
 fn unsupported(source: &[u8]) -> Option<&'static str> {
     let known = UNSUPPORTED.iter().find(|(magic, _)| source.starts_with(magic));
     if let Some((_, name)) = known {
@@ -81,20 +104,12 @@ fn unsupported(source: &[u8]) -> Option<&'static str> {
     }
     if source.get(4..8) == Some(b"ftyp") {
         return Some(match source.get(8..12)? {
-            b"avif" | b"avis" => "AVIF",
-            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" => "HEIC",
-            b"mif1" | b"msf1" => compatible_brand(source),
+            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => "HEIC",
             b"crx " => "Canon raw (CR3)",
             _ => "video (ISO media)",
         });
     }
     None
-}
-
-/// The generic HEIF brands leave it to the list of compatible brands which codec is inside.
-fn compatible_brand(source: &[u8]) -> &'static str {
-    let head = &source[..source.len().min(64)];
-    if head.windows(4).any(|brand| brand == b"avif") { "AVIF" } else { "HEIC" }
 }
 
 /// Names what a file that is no picture looks like.

@@ -8,7 +8,7 @@ mod vp8;
 
 use crate::{
     Compressed, Error, Format, Limits, Options, color,
-    convert::{Header, Source},
+    convert::{self, Header, Source},
     picture::{Color, Picture},
     quality,
 };
@@ -33,13 +33,8 @@ pub(crate) fn compress(source: &[u8], options: Options, limits: &Limits) -> Resu
     } else {
         Some(write(decoded.picture.turned(decoded.orientation), target.quality, false)?)
     };
-    let candidates = [(lossy, target.quality), (Some(container.stripped()), decoded.quality)];
-    let best = candidates
-        .into_iter()
-        .filter_map(|(bytes, quality)| Some((bytes?, quality)))
-        .filter(|(bytes, _)| bytes.len() < source.len())
-        .min_by_key(|(bytes, _)| bytes.len());
-    let (bytes, quality) = best.map_or((None, decoded.quality), |(bytes, quality)| (Some(bytes), quality));
+    let stripped = (container.stripped(), decoded.quality);
+    let (bytes, quality) = convert::smallest(source, (lossy, target.quality), stripped);
     Ok(Compressed {
         format: Format::WebP,
         source_format: Format::WebP,

@@ -61,7 +61,7 @@ fn claims_and_bombs_cost_no_memory() {
         ("packed text", png([0, 0, 0, 16], 0, &[(b"zTXt", &profile)], &zeros)),
         ("packed profile", png([0, 0, 0, 16], 0, &[(b"iCCP", &profile)], &zeros)),
     ];
-    let all = cases.into_iter().chain(webp_cases()).chain(raster_cases(&zeros));
+    let all = cases.into_iter().chain(webp_cases()).chain(raster_cases(&zeros)).chain(avif_cases());
     for (case, source) in &all.collect::<Vec<_>>() {
         let peak = counter::peak(|| {
             drop(codec::compress(source, &codec::Options::default(), &codec::Limits::default()));
@@ -208,6 +208,45 @@ fn raster_cases(zeros: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
             tiff(&[(256, 4, 1, 16), (257, 4, 1, 16), (273, 4, u32::MAX, 8), (279, 4, u32::MAX, 8)]),
         ),
         ("BMP of 16,384 x 16,384", bmp),
+    ]
+}
+
+fn avif_cases() -> Vec<(&'static str, Vec<u8>)> {
+    let part =
+        |name: &[u8; 4], content: &[u8]| [&(content.len() as u32 + 8).to_be_bytes(), &name[..], content].concat();
+    // A still of 65,536 x 65,536 in a reduced header, then a frame without a header.
+    let stream = b"\x0a\x0a\x18\x07\xff\xff\xff\xff\xf0\0\0\0\x32\x01\0";
+    let whole = |side: u32, kind: &[u8; 4], data: &[u8], references: &[u8], places: &[u8]| {
+        let size = part(b"ispe", &[[0; 4], side.to_be_bytes(), side.to_be_bytes()].concat());
+        let more = part(b"av1C", &[0x81, 0, 0, 0]);
+        let owned = part(b"ipma", &[0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 2, 1, 2]);
+        let entry = part(b"infe", &[&[2, 0, 0, 0, 0, 1, 0, 0], &kind[..], &[0]].concat());
+        let meta = [
+            vec![0; 4],
+            part(b"pitm", &[0, 0, 0, 0, 0, 1]),
+            part(b"iloc", places),
+            part(b"iinf", &[&[0, 0, 0, 0, 0, 1], &entry[..]].concat()),
+            part(b"iref", references),
+            part(b"iprp", &[part(b"ipco", &[size, more].concat()), owned].concat()),
+            part(b"idat", data),
+        ];
+        [part(b"ftyp", b"avif\0\0\0\0avifmif1"), part(b"meta", &meta.concat())].concat()
+    };
+    // One item in the box itself, from its start to its end.
+    let one = [1, 0, 0, 0, 0x44, 0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let grid = [0, 0, 255, 255, 0x40, 0, 0x40, 0];
+    let round =
+        [&[0, 0, 0, 0], &part(b"dimg", &[&[0, 1, 0xff, 0xff], vec![0_u8, 1].repeat(65_535).as_slice()].concat())[..]];
+    // Extents that take no bytes, or all of the file again and again.
+    let empty = [&[0, 0, 0, 0, 0, 0, 0xff, 0xff], [0, 1, 0, 0, 0xff, 0xff].repeat(65_535).as_slice()].concat();
+    let again = [&[0, 0, 0, 0, 0x44, 0, 0, 1, 0, 1, 0, 0, 0xff, 0xff], vec![0; 8 * 65_535].as_slice()].concat();
+    vec![
+        ("AVIF of 65,535 x 65,535", whole(65_535, b"av01", stream, &[0; 4], &one)),
+        ("AVIF with a stream of 65,536 x 65,536", whole(16, b"av01", stream, &[0; 4], &one)),
+        ("AVIF grid of 256 x 256 tiles", whole(16_384, b"grid", &grid, &[0; 4], &one)),
+        ("AVIF grid of itself", whole(4_096, b"grid", &grid, &round.concat(), &one)),
+        ("AVIF with extents of no length", whole(16, b"av01", stream, &[0; 4], &empty)),
+        ("AVIF with the file as its extents", whole(16, b"av01", stream, &[0; 4], &again)),
     ]
 }
 

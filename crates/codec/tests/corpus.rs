@@ -5,7 +5,17 @@ mod codec_checks;
 
 use std::{fs, path::PathBuf};
 
-use codec_checks::{codec_jpeg, codec_png};
+use codec_checks::{codec_avif, codec_gif, codec_jpeg, codec_png, codec_tiff_bmp, codec_webp};
+
+/// Each target with its check.
+const TARGETS: [(&str, fn(&[u8])); 6] = [
+    ("codec_jpeg", codec_jpeg),
+    ("codec_png", codec_png),
+    ("codec_webp", codec_webp),
+    ("codec_gif", codec_gif),
+    ("codec_tiff_bmp", codec_tiff_bmp),
+    ("codec_avif", codec_avif),
+];
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../../fuzz/corpus", target].iter().collect();
@@ -18,18 +28,17 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn the_corpus_passes_the_checks_of_its_target() {
-    for file in corpus("codec_jpeg") {
-        codec_jpeg(&file);
-    }
-    for file in corpus("codec_png") {
-        codec_png(&file);
+    for (target, check) in TARGETS {
+        for file in corpus(target) {
+            check(&file);
+        }
     }
 }
 
 #[test]
 fn damaged_files_pass_the_checks_of_their_target() {
     let mut random = fastrand::Rng::with_seed(1_125);
-    for (target, check) in [("codec_jpeg", codec_jpeg as fn(&[u8])), ("codec_png", codec_png)] {
+    for (target, check) in TARGETS {
         for file in corpus(target) {
             for _ in 0..20 {
                 let mut damaged = file[..random.usize(file.len() / 2..=file.len())].to_vec();

@@ -10,7 +10,7 @@ const HALF: Quality = Quality::Relative(50);
 fn content_decides_what_a_file_is() {
     let page = photograph("page.jpg");
     let drawing_in_page = b"<!DOCTYPE html>\n<html><body><svg viewBox='0 0 9 9'></svg></body></html>";
-    let cases: [(&[u8], &str, &str); 32] = [
+    let cases: [(&[u8], &str, &str); 33] = [
         (b"", "NotAnImage", "an empty file"),
         (&page, "NotAnImage", "HTML"),
         (drawing_in_page, "NotAnImage", "HTML"),
@@ -34,15 +34,16 @@ fn content_decides_what_a_file_is() {
         (b"BM\x46\0\0\0\0\0\0\0", "ImageTruncated", "BMP"),
         (b"II*\0\x08\0\0\0", "ImageTruncated", "TIFF"),
         (b"MM\0*\0\0\0\x08", "ImageTruncated", "TIFF"),
-        (b"\0\0\0\x20ftypavif\0\0\0\0", "UnsupportedFormat", "AVIF"),
+        (b"\0\0\0\x20ftypavif\0\0\0\0", "ImageTruncated", "AVIF"),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "UnsupportedFormat", "HEIC"),
-        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif", "UnsupportedFormat", "AVIF"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "ImageTruncated", "AVIF"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "UnsupportedFormat", "HEIC"),
         (b"\0\0\0\x18ftypisom\0\0\0\0", "UnsupportedFormat", "video"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "UnsupportedFormat", "JPEG XL"),
         (b"\0\0\0\x0cjP  \r\n\x87\n", "UnsupportedFormat", "JPEG 2000"),
         (b"%PDF-1.7", "UnsupportedFormat", "PDF"),
         (b"8BPS\0\x01", "UnsupportedFormat", "PSD"),
-        (b"\0\0\0\x18ftyp", "NotAnImage", "unknown"),
+        (b"\0\0\0\x18ftyp", "ImageTruncated", "first bytes"),
     ];
     for (source, code, part) in cases {
         let error = compress(source, HALF).expect_err("it is nothing that is handled");

@@ -1,11 +1,12 @@
 //! Files made or damaged to do harm: they cost an error, never a panic and never much time.
 
 use codec::{
-    Limits, Options, Quality,
-    TargetFormat::{Jpeg, Keep, Png, WebP},
+    Effort, Limits, Options, Quality,
+    TargetFormat::{Avif, Jpeg, Keep, Png, WebP},
 };
 use fastrand::Rng;
 
+use crate::avif_source::avif;
 use crate::raster_source::{bmp, gif, pages, tiff};
 use crate::sample::{
     Picture, PngHeader, chunks, compress, decode_jpeg, exif, jpeg, jpeg_of, photograph, png, png_of, profile, rows,
@@ -61,6 +62,10 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("BMP", bmp(&color)),
         ("BMP with alpha", bmp(&soft)),
         ("animated WebP", animated_webp(&[soft.clone(), soft.rgba(), soft.clone()])),
+        ("AVIF", avif("metadata")),
+        ("AVIF with alpha", avif("alpha-premultiplied")),
+        ("AVIF of 10 bits", avif("10-bit")),
+        ("AVIF in tiles", avif("grid")),
     ]
 }
 
@@ -92,10 +97,12 @@ fn damaged_files_never_panic() {
             mend_checksums(&mut damaged);
         }
         // One of four rounds changes the format, one of four the size.
-        let format = [Keep, Keep, Keep, [Jpeg, Png, WebP][random.usize(..3)]][random.usize(..4)];
+        let format = [Keep, Keep, Keep, [Jpeg, Png, WebP, Avif][random.usize(..4)]][random.usize(..4)];
         let max_width = [None, None, None, Some(20)][random.usize(..4)];
         let quality = Quality::Relative([50, 100][round % 2]);
-        let options = Options { quality, format, max_width, ..Options::default() };
+        // The slow effort of AVIF would make minutes of it.
+        let effort = if name.starts_with("AVIF") || format == Avif { Effort::Fast } else { Effort::Small };
+        let options = Options { quality, format, max_width, effort, ..Options::default() };
         match codec::compress(&damaged, &options, &Limits::default()) {
             Ok(compressed) => {
                 sound += 1;

@@ -1,5 +1,7 @@
 //! The codec through its public door: bytes in, bytes out, looked at with other decoders.
 
+mod avif;
+mod avif_source;
 mod convert;
 mod errors;
 mod gif;
