@@ -113,7 +113,7 @@ impl Purpose {
 
     /// Returns whether the picture that was `found` needs another pass. A calm one that was not taken
     /// for calm is only a little larger than it might be.
-    pub(super) fn is_wrong(&self, found: Content) -> bool {
+    pub(super) fn is_wrong(self, found: Content) -> bool {
         found != self.content && (self.content, found) != (Content::Usual, Content::Calm)
     }
 }
