@@ -43,9 +43,9 @@ async fn a_child_that_hangs_ends_with_its_parent() {
     let mut lines = BufReader::new(parent.stdout.take().expect("a pipe")).lines();
     let child = lines.next_line().await.expect("a pipe").expect("a line");
     let child = Pid::from_raw(child.parse().expect("a number")).expect("a process id");
-    until("the child works", || state(child) == Some('R')).await;
+    until("the child works", || is_hanging(child)).await;
     parent.kill().await.expect("it can be killed");
-    until("the child is gone", || matches!(state(child), None | Some('Z'))).await;
+    until("the child is gone", || is_dead(child)).await;
 }
 
 async fn a_child_ends_with_its_image() {
@@ -54,9 +54,9 @@ async fn a_child_ends_with_its_image() {
     let options = Compression::default();
     tokio::select! {
         hung = sandbox.compress(b"hang", &options) => panic!("it hangs, but {hung:?}"),
-        () = until("the child works", || state(child) == Some('R')) => {}
+        () = until("the child works", || is_hanging(child)) => {}
     }
-    until("the child is gone", || state(child).is_none()).await;
+    until("the child is gone", || is_dead(child)).await;
     let next = sandbox.compress(b"next", &options).await.expect("a child").expect("a result");
     assert_eq!(next.bytes.as_deref(), Some(b"next".as_slice()));
 }
@@ -66,14 +66,14 @@ async fn children_end_with_the_pool() {
     let child = id(&sandbox).await;
     assert_eq!(id(&sandbox).await, child, "a child is kept for the next image");
     drop(sandbox);
-    until("the child is gone", || state(child).is_none()).await;
+    until("the child is gone", || is_dead(child)).await;
 }
 
 async fn a_killed_child_costs_nothing() {
     let sandbox = sandbox(1, LONG);
     let child = id(&sandbox).await;
     kill_process(child, Signal::KILL).expect("it lives");
-    until("the child is dead", || matches!(state(child), None | Some('Z'))).await;
+    until("the child is dead", || is_dead(child)).await;
     assert_ne!(id(&sandbox).await, child);
 }
 
@@ -83,11 +83,22 @@ async fn id(sandbox: &Sandbox) -> Pid {
     Pid::from_raw(text.parse().expect("a number")).expect("a process id")
 }
 
-/// Returns the letter of a process's state, or nothing when there is no such process.
-fn state(process: Pid) -> Option<char> {
+/// Returns what Linux says of a process from its state on; nothing when there is no such process.
+fn stat(process: Pid) -> Option<Vec<String>> {
     let line = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
     // Behind the name, which is in parentheses.
-    line.rsplit(") ").next()?.chars().next()
+    Some(line.rsplit(") ").next()?.split(' ').map(str::to_owned).collect())
+}
+
+/// Returns whether a process has spent so much time that it must be what hangs: a start takes a tenth of it.
+fn is_hanging(process: Pid) -> bool {
+    let ticks = stat(process).and_then(|it| it.get(11)?.parse::<u64>().ok());
+    ticks.is_some_and(|ticks| ticks >= 20)
+}
+
+/// Returns whether a process has ended; its parent, or a runtime of another test, may not have asked yet.
+fn is_dead(process: Pid) -> bool {
+    stat(process).is_none_or(|it| it[0] == "Z")
 }
 
 async fn until(what: &str, met: impl Fn() -> bool) {
