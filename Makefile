@@ -78,7 +78,7 @@ bench-pipeline: ## Measure a compressor pod against scripts with sharp and with 
 	eval "$$(tests/cluster/services env)" && tests/bench/pipeline/bench
 
 .PHONY: fuzz
-fuzz: ## Fuzz CSV parsing, URL cells, CSV export and the codec for a minute each (nightly Rust, cargo-fuzz).
+fuzz: ## Fuzz CSV parsing, URL cells, CSV export and every decoder of the codec for a minute each (nightly Rust, cargo-fuzz).
 	tests/run fuzz
 
 .PHONY: build

@@ -57,15 +57,16 @@ fn cpu_time() -> u64 {
 fn score(original: &str, images: &[&str]) -> Result<String, Box<dyn Error>> {
     let (width, height, reference) = decode(original)?;
     let stride = width as usize * 3;
-    let slice = |pixels| PixelSlice::new(pixels, width, height, stride, PixelDescriptor::RGB8_SRGB);
-    let compare = Ssimulacra2Reference::new(&slice(&reference)?)?;
+    let compare =
+        Ssimulacra2Reference::new(&PixelSlice::new(&reference, width, height, stride, PixelDescriptor::RGB8_SRGB)?)?;
     let mut answers = Vec::new();
     for image in images {
         let (image_width, image_height, pixels) = decode(image)?;
         if (image_width, image_height) != (width, height) {
             return Err(format!("{image} is {image_width} x {image_height}, {original} is {width} x {height}").into());
         }
-        answers.push(compare.compare(&slice(&pixels)?)?.to_string());
+        let slice = PixelSlice::new(&pixels, width, height, stride, PixelDescriptor::RGB8_SRGB)?;
+        answers.push(compare.compare(&slice)?.to_string());
     }
     Ok(answers.join("\t"))
 }

@@ -236,7 +236,7 @@ fn avif_cases() -> Vec<(&'static str, Vec<u8>)> {
     let one = [1, 0, 0, 0, 0x44, 0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
     let grid = [0, 0, 255, 255, 0x40, 0, 0x40, 0];
     let round =
-        [&[0, 0, 0, 0], &part(b"dimg", &[&[0, 1, 0xff, 0xff], vec![0_u8, 1].repeat(65_535).as_slice()].concat())[..]];
+        [&[0, 0, 0, 0], &part(b"dimg", &[&[0, 1, 0xff, 0xff], [0_u8, 1].repeat(65_535).as_slice()].concat())[..]];
     // Extents that take no bytes, or all of the file again and again.
     let empty = [&[0, 0, 0, 0, 0, 0, 0xff, 0xff], [0, 1, 0, 0, 0xff, 0xff].repeat(65_535).as_slice()].concat();
     let again = [&[0, 0, 0, 0, 0x44, 0, 0, 1, 0, 1, 0, 0, 0xff, 0xff], vec![0; 8 * 65_535].as_slice()].concat();

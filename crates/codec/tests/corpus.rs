@@ -7,8 +7,10 @@ use std::{fs, path::PathBuf};
 
 use codec_checks::{codec_avif, codec_gif, codec_jpeg, codec_png, codec_tiff_bmp, codec_webp};
 
+type Check = fn(&[u8]);
+
 /// Each target with its check.
-const TARGETS: [(&str, fn(&[u8])); 6] = [
+const TARGETS: [(&str, Check); 6] = [
     ("codec_jpeg", codec_jpeg),
     ("codec_png", codec_png),
     ("codec_webp", codec_webp),

@@ -7,7 +7,7 @@ pub(super) type Name = [u8; 4];
 
 /// Walks the boxes in `bytes`, each as name and content. One that is longer than what is there
 /// means that the file was cut off.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Boxes<'a>(pub(super) &'a [u8]);
 
 impl<'a> Boxes<'a> {
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Puts a box around its content.
-pub(super) fn boxed(name: &Name, content: &[u8]) -> Vec<u8> {
+pub(super) fn boxed(name: Name, content: &[u8]) -> Vec<u8> {
     let mut bytes = (content.len() as u32 + 8).to_be_bytes().to_vec();
     bytes.extend(name);
     bytes.extend(content);

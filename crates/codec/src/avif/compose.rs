@@ -35,7 +35,7 @@ pub(super) fn compose(
 }
 
 /// Returns the items of a layer, whose first one will be at `start`: the only tile, or the grid.
-fn items<'a>(size: Size, layer: &'a Layer, start: usize) -> Result<Vec<Item<'a>>, Error> {
+fn items(size: Size, layer: &Layer, start: usize) -> Result<Vec<Item<'_>>, Error> {
     let mut tiles = layer.tiles.iter().map(|tile| picture(tile)).collect::<Result<Vec<_>, _>>()?;
     let count = tiles.len();
     if count > 1 {

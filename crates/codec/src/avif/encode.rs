@@ -47,8 +47,8 @@ pub(super) fn encode(picture: Picture, quality: u8, effort: Effort) -> Result<Ve
     let colors = colors(&picture.color);
     let (picture, alpha) = split(picture);
     // The tiles of a picture whose chroma is coarser than luma have to have even sides.
-    let odd = !fits(size) && !(size.width.is_multiple_of(2) && size.height.is_multiple_of(2));
-    let fine = picture.channels > 1 && (odd || quality >= quality::FULL_CHROMA);
+    let even = size.width.is_multiple_of(2) && size.height.is_multiple_of(2);
+    let fine = picture.channels > 1 && (!even && !fits(size) || quality >= quality::FULL_CHROMA);
     let settings = |quality, fine| Settings { quality: quality::for_encoder(quality, fine), speed, fine };
     let picture = layer(&picture, settings(quality, fine))?;
     let alpha = alpha.map(|alpha| layer(&alpha, settings(quality.max(MIN_ALPHA), false))).transpose()?;
@@ -103,8 +103,8 @@ fn encode_tile(picture: &Picture, settings: Settings) -> Result<Vec<u8>, Error> 
     };
     let mut encoder = Encoder::new();
     encoder.set_speed(settings.speed).set_quality(settings.quality);
-    let encoded = image.and_then(|image| encoder.encode(&image));
-    encoded.map(|bytes| bytes.to_vec()).map_err(|error| Error::EncodeFailed(error.to_string()))
+    let bytes = image.and_then(|image| encoder.encode(&image));
+    bytes.map(|bytes| bytes.to_vec()).map_err(|error| Error::EncodeFailed(error.to_string()))
 }
 
 /// Cuts out a tile; beyond the edges the last row and the last column are repeated.

@@ -33,7 +33,7 @@ impl Item<'_> {
 /// Writes a file, whose primary item is the first. The items are fewer than 1,100, and their
 /// properties together fewer than 32,768.
 pub(super) fn write(items: &[Item<'_>]) -> Vec<u8> {
-    let mut bytes = boxed(b"ftyp", b"avif\0\0\0\0avifmif1miaf");
+    let mut bytes = boxed(*b"ftyp", b"avif\0\0\0\0avifmif1miaf");
     // The places depend on the length of the box that they stand in, and that does not depend on them.
     let length = meta(items, 0).len();
     bytes.extend(meta(items, bytes.len() + length + 8));
@@ -61,10 +61,10 @@ fn meta(items: &[Item<'_>], mut start: usize) -> Vec<u8> {
         places.extend([number, [0; 2], [0, 1]].concat());
         places.extend([long(start), long(item.data.len())].concat());
         start += item.data.len();
-        kinds.extend(boxed(b"infe", &[&[2, 0, 0, 0], number.as_slice(), &[0; 2], &item.kind, &[0]].concat()));
+        kinds.extend(boxed(*b"infe", &[&[2, 0, 0, 0], number.as_slice(), &[0; 2], &item.kind, &[0]].concat()));
         for (name, targets) in &item.references {
             let targets: Vec<u8> = targets.iter().flat_map(|target| short(target + 1)).collect();
-            references.extend(boxed(name, &[&number, &short(targets.len() / 2), targets.as_slice()].concat()));
+            references.extend(boxed(*name, &[&number, &short(targets.len() / 2), targets.as_slice()].concat()));
         }
         associations.extend(number);
         associations.push(item.properties.len() as u8);
@@ -74,19 +74,19 @@ fn meta(items: &[Item<'_>], mut start: usize) -> Vec<u8> {
                 properties.push(property);
                 properties.len() - 1
             });
-            associations.extend(short(at + 1 | if property.essential { 0x8000 } else { 0 }));
+            associations.extend(short((at + 1) | if property.essential { 0x8000 } else { 0 }));
         }
     }
-    let properties: Vec<u8> = properties.iter().flat_map(|it| boxed(&it.name, &it.content)).collect();
-    let properties = [boxed(b"ipco", &properties), boxed(b"ipma", &associations)].concat();
+    let properties: Vec<u8> = properties.iter().flat_map(|it| boxed(it.name, &it.content)).collect();
+    let properties = [boxed(*b"ipco", &properties), boxed(*b"ipma", &associations)].concat();
     let mut content = vec![0; 4];
-    content.extend(boxed(b"hdlr", &[&[0; 8], b"pict".as_slice(), &[0; 13]].concat()));
-    content.extend(boxed(b"pitm", &[0, 0, 0, 0, 0, 1]));
-    content.extend(boxed(b"iloc", &places));
-    content.extend(boxed(b"iinf", &kinds));
+    content.extend(boxed(*b"hdlr", &[&[0; 8], b"pict".as_slice(), &[0; 13]].concat()));
+    content.extend(boxed(*b"pitm", &[0, 0, 0, 0, 0, 1]));
+    content.extend(boxed(*b"iloc", &places));
+    content.extend(boxed(*b"iinf", &kinds));
     if references.len() > 4 {
-        content.extend(boxed(b"iref", &references));
+        content.extend(boxed(*b"iref", &references));
     }
-    content.extend(boxed(b"iprp", &properties));
-    boxed(b"meta", &content)
+    content.extend(boxed(*b"iprp", &properties));
+    boxed(*b"meta", &content)
 }

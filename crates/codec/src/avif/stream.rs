@@ -53,8 +53,8 @@ struct FrameRules {
     integer_motion: u32,
     order_bits: u32,
     superres: bool,
-    /// Whether blocks have 128 pixels a side, and not 64.
-    large_blocks: bool,
+    /// The side of a block in pixels, as a power of two: 6 or 7.
+    block_shift: u32,
     size_bits: [u32; 2],
     /// Whether both chroma channels may have quantizers of their own.
     separate_chroma: bool,
@@ -129,7 +129,7 @@ impl Sequence {
             bits.take(7)?;
             plain = false;
         }
-        let large_blocks = bits.flag()?;
+        let block_shift = 6 + bits.take(1)?;
         bits.take(2)?;
         let (mut screen_content, mut integer_motion, mut order_bits) = (2, 2, 0);
         if !reduced {
@@ -154,7 +154,7 @@ impl Sequence {
             integer_motion,
             order_bits,
             superres,
-            large_blocks,
+            block_shift,
             size_bits,
             separate_chroma: false,
         };
@@ -288,10 +288,10 @@ impl FrameRules {
 
     /// Reads how the frame is cut into tiles, where that is uniform.
     fn skip_tiles(&self, size: Size, bits: &mut Bits<'_>) -> Option<()> {
-        let shift = if self.large_blocks { 7 } else { 6 };
+        let shift = self.block_shift;
         let blocks = |side: u32| side.next_multiple_of(8).div_ceil(1 << shift);
         let (columns, rows) = (blocks(size.width), blocks(size.height));
-        let logarithm = |count: u32, target: u32| (0..).find(|log| count << log >= target).unwrap_or(0);
+        let logarithm = |count: u32, target: u32| (0..32).find(|log| count << log >= target).unwrap_or(0);
         let max_width = 4096 >> shift;
         let max_area = (4096 * 2304) >> (2 * shift);
         let least_columns = logarithm(max_width, columns);

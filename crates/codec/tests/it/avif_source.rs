@@ -27,6 +27,6 @@ pub(crate) fn decode_avif(bytes: &[u8]) -> Picture {
 }
 
 /// Returns where each box of this name begins, counted from its name.
-pub(crate) fn boxes(avif: &[u8], name: &[u8; 4]) -> Vec<usize> {
-    avif.windows(4).enumerate().filter(|(_, window)| window == name).map(|(at, _)| at).collect()
+pub(crate) fn boxes(avif: &[u8], name: [u8; 4]) -> Vec<usize> {
+    avif.windows(4).enumerate().filter(|(_, window)| *window == name).map(|(at, _)| at).collect()
 }
