@@ -242,7 +242,8 @@ pub async fn run(work: Work) -> Result<(), StageError> {
     match work {
         Work::Ingest(args) => stage(&args, async |worker| ingest::ingest(worker).await.map(drop)).await,
         Work::Compress { stage: args, index } => {
-            let shards = async |worker: &Worker| compress_shards(worker, worker.manifest().await?.shards_of(index)).await;
+            let shards =
+                async |worker: &Worker| compress_shards(worker, worker.manifest().await?.shards_of(index)).await;
             stage(&args, shards).await
         }
         Work::Report(args) => stage(&args, async |worker| report::report(worker).await).await,
