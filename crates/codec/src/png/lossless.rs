@@ -83,7 +83,9 @@ pub(super) fn encode_indexed(
     let size = indices.len();
     let indexed = ColorType::Indexed { palette };
     let image = RawImage::new(width, height, indexed, BitDepth::Eight, indices).map_err(|error| failed(&error))?;
-    write(&with_color(image, color), &thorough_options(size))
+    // Neighbouring numbers of a palette say nothing of each other, so that filters only take time.
+    let options = oxipng::Options { filters: indexset! { FilterStrategy::NONE }, ..thorough_options(size) };
+    write(&with_color(image, color), &options)
 }
 
 fn with_color(mut image: RawImage, color: &Color) -> RawImage {
