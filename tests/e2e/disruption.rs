@@ -9,9 +9,10 @@ const SLOTS: usize = 4;
 
 #[tokio::test]
 async fn killing_controller_gateway_and_compressor_loses_nothing() {
+    // Large enough that a pod runs for seconds and is met while it does.
     let mut csv = "S. No.,Product Name,Input Image Urls\n".to_owned();
     for row in 1..=ROWS {
-        let urls: Vec<String> = (0..SLOTS).map(|slot| origin(&format!("mountain-thumb.jpg?{row}-{slot}"))).collect();
+        let urls: Vec<String> = (0..SLOTS).map(|slot| origin(&format!("forest-stream.jpg?{row}-{slot}"))).collect();
         writeln!(csv, "{row},Postcard {row},\"{}\"", urls.join(",")).expect("a String grows");
     }
     let id = upload_accepted(csv, "?parallelism=2").await;
