@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cluster::try_kubectl;
+use crate::cluster::{try_kubectl, wait_until};
 
 /// All writes that were read so far; several readings may overlap.
 #[derive(Default)]
@@ -38,10 +38,16 @@ struct New {
 
 impl History {
     /// Reads what the server has written down in the last hours.
-    pub(crate) fn read(&mut self) {
+    pub(crate) async fn read(&mut self) {
         let tail = ["/usr/bin/weed", "filer.meta.tail", "-filer=127.0.0.1:8888", "-pathPrefix=/buckets/"];
         let command = [&["exec", "imagebatch-s3-0", "--"][..], &tail, &["-timeAgo=3h", "-untilTimeAgo=1s"]].concat();
-        let log = try_kubectl(&command, "").expect("the storage server tells its history");
+        let mut log = String::new();
+        // A kubelet that has just started does not know its pods yet.
+        wait_until("the storage server's history", || {
+            log = try_kubectl(&command, "").unwrap_or_default();
+            !log.is_empty()
+        })
+        .await;
         for entry in serde_json::Deserializer::from_str(&log).into_iter::<Entry>() {
             let Entry { directory, event_notification, ts_ns } = entry.expect("an entry of the history");
             let Some(New { name, is_directory: false }) = event_notification.new_entry else { continue };

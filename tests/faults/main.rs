@@ -86,7 +86,7 @@ impl Form {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_and_nothing_is_done_twice() {
     let form = Form::chosen();
-    let world = World::start().await;
+    let world = World::start(form.is_faulty()).await;
     let settings = Settings::apply(form.is_faulty());
     let (csv, rows) = world::csv(form.images, form.is_faulty());
     let before = Figures::read().await;
@@ -100,6 +100,7 @@ async fn nothing_is_lost_and_nothing_is_done_twice() {
     let mut trouble = Trouble::new(&id, start, apart as i64);
     if form.is_faulty() {
         stir(&form, &mut trouble, &mut history).await;
+        world.hurry();
     }
     eprintln!("{:5.0} s: all faults are done, waiting for the end", start.elapsed().as_secs_f64());
     let timeout = format!("--timeout={}s", form.patience.as_secs());
@@ -114,7 +115,7 @@ async fn nothing_is_lost_and_nothing_is_done_twice() {
             .is_some_and(|all| all.iter().any(|it| it["type"] == "WebhookDelivered" && it["status"] == "True"))
     })
     .await;
-    history.read();
+    history.read().await;
     let injected = trouble.injected();
     let pods = trouble.pods();
     drop(settings);
@@ -161,7 +162,7 @@ async fn stir(form: &Form, trouble: &mut Trouble<'_>, history: &mut History) {
             }
             1 => {
                 trouble.stop_kubelet(form.away).await;
-                history.read();
+                history.read().await;
                 trouble.fill_disk(form.away).await;
             }
             _ => {
@@ -169,7 +170,7 @@ async fn stir(form: &Form, trouble: &mut Trouble<'_>, history: &mut History) {
                 trouble.pause("s3", form.away).await;
                 // In the short form, only the full disk takes it away.
                 if form.name == "long" {
-                    history.read();
+                    history.read().await;
                     trouble.stop_store("s3", form.away).await;
                 }
             }

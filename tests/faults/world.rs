@@ -2,6 +2,7 @@
 //! every way, and a receiver of webhooks. Services without pods lead to it.
 
 use std::fmt::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub(crate) struct Row {
 struct Site {
     photograph: Bytes,
     bomb: Bytes,
+    /// Whether the good hosts take their time, too.
+    slow: Arc<AtomicBool>,
     hooks: Arc<Mutex<Vec<String>>>,
 }
 
@@ -54,11 +57,11 @@ pub(crate) struct World {
 
 impl World {
     /// Serves on all addresses, and makes the Services that lead here.
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(slow: bool) -> Self {
         let photograph = std::fs::read("tests/data/images/mountain-thumb.jpg").expect("a photograph").into();
-        let site = Site { photograph, bomb: bomb().await, hooks: Arc::default() };
+        let site = Site { photograph, bomb: bomb().await, slow: Arc::new(slow.into()), hooks: Arc::default() };
         let router = Router::new()
-            .route("/photographs/{name}", get(async |State(site): State<Site>| site.photograph))
+            .route("/photographs/{name}", get(show))
             .route("/misdeeds/{name}", get(misbehave))
             .route("/hook", post(take))
             .with_state(site.clone());
@@ -72,6 +75,11 @@ impl World {
             }
         }
         Self { site, task }
+    }
+
+    /// Lets the good hosts answer at once from here on.
+    pub(crate) fn hurry(&self) {
+        self.site.slow.store(false, Ordering::Relaxed);
     }
 
     /// Returns the ids of the webhooks that arrived, in their order.
@@ -133,6 +141,15 @@ pub(crate) async fn upload(csv: &str) -> String {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     panic!("the upload is not accepted");
+}
+
+/// A batch must not end before all faults have come, however fast the machine is.
+async fn show(State(site): State<Site>) -> Bytes {
+    if site.slow.load(Ordering::Relaxed) {
+        // Below the time that a host has for its first byte.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+    }
+    site.photograph
 }
 
 /// Returns the namespace of the installation.
