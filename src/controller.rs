@@ -19,9 +19,11 @@ pub mod error;
 pub mod health;
 pub mod job;
 pub mod lineage;
+mod mode;
 pub mod observe;
 pub mod plan;
 pub mod status;
+pub mod stop;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -30,7 +32,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config, Controller, Error as ControllerError};
@@ -163,15 +165,14 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
     let enabled = context.is_enabled(&namespace);
     let observed = if enabled { observe(&context.client, &context.records, batch).await? } else { Observed::default() };
     let now = Time(Timestamp::now());
-    let start = before.start_time.as_ref().map_or(now.0, |it| it.0);
-    let deadline = start.saturating_add(SignedDuration::from_secs(batch.spec.active_deadline_seconds)).unwrap_or(start);
+    let deadline = stop::deadline(batch, now.0);
     let retry = before.retry.as_ref();
     let plan = plan(Subject { spec: &batch.spec, retry, enabled, deadline }, &observed, now.0);
     if let Some(Retried::Ready(retry)) = &observed.retried {
         lineage::note_retry(context, batch, retry).await?;
     }
     if let Some(step) = &plan.step {
-        apply::apply_step(&context.client, &context.recorder, &context.worker, batch, step).await?;
+        apply::apply_step(context, batch, step).await?;
     }
     let keys = context.storage.keys().batch_or_retry(&namespace, &uid, retry);
     let status = status::compute_status(batch, &keys, &observed, &plan, &now);
@@ -207,7 +208,7 @@ fn is_mere_progress(before: &ImageBatchStatus, after: &ImageBatchStatus) -> bool
 
 fn next(plan: &Plan) -> Action {
     match plan.phase {
-        Phase::Ended(_) => Action::await_change(),
+        Phase::Ended(_) | Phase::Suspended => Action::await_change(),
         Phase::WaitingForSource { .. } => Action::requeue(SOURCE_INTERVAL),
         _ => Action::requeue(STATUS_INTERVAL),
     }

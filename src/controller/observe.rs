@@ -50,6 +50,12 @@ pub struct JobState {
     pub parallelism: i32,
     /// How many pods have to complete.
     pub completions: i32,
+    /// Whether its pods end and none is started.
+    pub suspended: bool,
+    /// Seconds until it is stopped.
+    pub deadline_seconds: Option<i64>,
+    /// Whether it goes once its pods are gone.
+    pub deleting: bool,
     /// How it ended; absent while pods of it may still run.
     pub ended: Option<JobEnd>,
 }
@@ -195,6 +201,9 @@ fn state_of(job: &Job) -> JobState {
         ready: status.ready.unwrap_or_default(),
         parallelism: spec.parallelism.unwrap_or(1),
         completions: spec.completions.unwrap_or(1),
+        suspended: spec.suspend.unwrap_or_default(),
+        deadline_seconds: spec.active_deadline_seconds,
+        deleting: job.metadata.deletion_timestamp.is_some(),
         ended,
     }
 }
