@@ -5,12 +5,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::observe::{Observed, Retried};
 use super::plan::{End, Phase, Plan};
 use super::stop;
+use super::throughput::set_throughput;
 use crate::api::condition::{
     ACCEPTED, FINISHED, REPORT_READY, SUCCEEDED, SUSPENDED, Statement, WEBHOOK_DELIVERED, reason, set_condition,
 };
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
-use crate::api::progress::Counts;
 use crate::api::status::{Failure, ImageBatchStatus, ReportLocation};
 use crate::manifest::problem::shorten;
 use crate::manifest::report::MAX_STATUS_FAILURES;
@@ -30,7 +30,8 @@ pub fn compute_status(
     plan: &Plan,
     now: &Time,
 ) -> ImageBatchStatus {
-    let mut status = batch.status.clone().unwrap_or_default();
+    let before = batch.status.clone().unwrap_or_default();
+    let mut status = before.clone();
     let uid = batch.metadata.uid.as_deref().unwrap_or_default();
     status.observed_generation = batch.metadata.generation;
     status.start_time.get_or_insert_with(|| now.clone());
@@ -55,6 +56,7 @@ pub fn compute_status(
                 Some(ReportLocation { output_csv_key: keys.output_csv(), failed_csv_key: keys.failed_csv() });
         }
     }
+    set_throughput(&mut status, &before, &plan.phase, now);
     status.duration = duration(&status);
     let webhook = batch.spec.webhook.as_ref().map(|_| webhook(&plan.phase));
     let suspended = suspended(batch, &status, &plan.phase);
@@ -86,23 +88,17 @@ fn set_counts(status: &mut ImageBatchStatus, observed: &Observed, plan: &Plan) {
     let counts = if let Phase::Ended(End::Reported { result, .. }) = &plan.phase {
         result.counts
     } else {
-        let Counts { succeeded, failed, kept_original, bytes_in, bytes_out } = observed.progress;
-        Counts {
-            succeeded: succeeded.max(status.succeeded),
-            failed: failed.max(status.failed),
-            kept_original: kept_original.max(status.kept_original),
-            bytes_in: bytes_in.max(status.bytes_in),
-            bytes_out: bytes_out.max(status.bytes_out),
-        }
+        observed.progress.max(status.counts())
     };
     status.succeeded = counts.succeeded;
     status.failed = counts.failed;
     status.kept_original = counts.kept_original;
     status.bytes_in = counts.bytes_in;
     status.bytes_out = counts.bytes_out;
+    status.bytes_saved = counts.bytes_in - counts.bytes_out;
     let share = |part: i64, whole: i64| (whole > 0).then(|| format!("{}%", part * 100 / whole));
     status.percent = share(counts.done(), status.images.unwrap_or_default());
-    status.saved = share(counts.bytes_in - counts.bytes_out, counts.bytes_in);
+    status.saved = share(status.bytes_saved, counts.bytes_in);
 }
 
 fn set_failures(status: &mut ImageBatchStatus, observed: &Observed, plan: &Plan) {
