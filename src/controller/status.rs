@@ -12,12 +12,11 @@ use crate::api::condition::{
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::status::{Failure, ImageBatchStatus, ReportLocation};
+use crate::manifest::outcome::MAX_DETAIL;
 use crate::manifest::problem::shorten;
 use crate::manifest::report::MAX_STATUS_FAILURES;
 use crate::storage::key::BatchKeys;
 
-/// Bytes of a failure's detail in the status.
-const MAX_DETAIL: usize = 190;
 /// What is said of a suspended batch.
 const HELD: &str = "spec.suspend is true: nothing of the batch runs or starts";
 
@@ -105,15 +104,19 @@ fn set_failures(status: &mut ImageBatchStatus, observed: &Observed, plan: &Plan)
     if let Phase::Ended(End::Reported { result, .. }) = &plan.phase {
         status.failures.clone_from(&result.failures);
     } else if let Some(ingest) = &observed.ingest {
-        let problems = ingest.problems.iter().take(MAX_STATUS_FAILURES);
-        status.failures = problems
-            .map(|problem| Failure {
-                row: problem.row.unwrap_or_default() as i64,
-                image: None,
-                reason: problem.code.to_string(),
-                detail: shorten(&problem.message, MAX_DETAIL),
-            })
-            .collect();
+        let problems = ingest.problems.iter().map(|problem| Failure {
+            row: problem.row.unwrap_or_default() as i64,
+            image: None,
+            reason: problem.code.to_string(),
+            detail: shorten(&problem.message, MAX_DETAIL),
+        });
+        // Those of images come with the counts; without new ones they stay.
+        let known = if observed.failures.is_empty() { &status.failures } else { &observed.failures };
+        let of_images = known.iter().filter(|it| it.image.is_some()).cloned();
+        let mut failures: Vec<Failure> = problems.chain(of_images).collect();
+        failures.sort_by_key(|it| (it.row, it.image));
+        failures.truncate(MAX_STATUS_FAILURES);
+        status.failures = failures;
     }
 }
 

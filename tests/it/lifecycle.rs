@@ -5,6 +5,7 @@
 mod decisions;
 mod expiry;
 mod figures;
+mod outage;
 mod rules;
 
 use imagebatch::api::image_batch::ImageBatch;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use imagebatch::api::stage::Stage;
-use imagebatch::api::status::ImageBatchStatus;
+use imagebatch::api::status::{Failure, ImageBatchStatus};
 use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::Mutex;
 
@@ -46,13 +46,27 @@ async fn figures_only_grow_and_are_the_same_everywhere_in_the_end() {
         let reached = |status: &ImageBatchStatus| status.succeeded + status.failed >= least.done();
         harness.wait("figures", "counted", |it| it.status.as_ref().is_some_and(reached)).await;
     }
+    let failure = |row: i64| Failure {
+        row,
+        image: Some(1),
+        reason: "ImageNotFound".to_owned(),
+        detail: format!("https://shop.example/{row}.jpg"),
+    };
+    let (first, others) = ([failure(4)], (60..90).map(failure).collect::<Vec<_>>());
+    harness.records.note_failures(&uid, 2, &others).await.expect("MongoDB answers");
+    harness.records.note_failures(&uid, 0, &first).await.expect("MongoDB answers");
+    harness.records.raise_shard(&uid, 2, &counts(100, 2)).await.expect("MongoDB answers");
     let running = harness
-        .wait("figures", "measured", |it| it.status.as_ref().is_some_and(|it| it.images_per_minute.is_some()))
+        .wait("figures", "measured", |it| {
+            it.status.as_ref().is_some_and(|it| it.images_per_minute.is_some() && it.failed == 7)
+        })
         .await;
     let status = running.status.expect("a status");
     assert!(status.images_per_minute.is_some_and(|it| it > 0), "{status:?}");
     assert!(status.estimated_completion_time.is_some(), "{status:?}");
-    assert_eq!((status.succeeded, status.failed, status.percent.as_deref()), (170, 6, Some("17%")));
+    assert_eq!((status.succeeded, status.failed, status.percent.as_deref()), (170, 7, Some("17%")));
+    let rows: Vec<i64> = status.failures.iter().map(|it| it.row).collect();
+    assert_eq!(rows, [4].into_iter().chain(60..79).collect::<Vec<_>>());
     assert_eq!((status.bytes_saved, status.saved.as_deref()), (170 * 600, Some("60%")));
 
     harness.end_job(&compress, "Complete", None).await;

@@ -25,7 +25,9 @@ async fn what_was_asked_for_does_not_change() {
     let upload = crate::controller::UPLOAD;
     // Optional fields may neither be set, nor changed, nor unset.
     harness.create("bare", upload).await;
-    harness.create("full", &format!("{upload}maxFailedPercent: 10\nwebhook: {{url: 'https://shop.example/hook'}}\n")).await;
+    harness
+        .create("full", &format!("{upload}maxFailedPercent: 10\nwebhook: {{url: 'https://shop.example/hook'}}\n"))
+        .await;
     let unset = [
         (json!({ "maxFailedPercent": null }), "spec.maxFailedPercent is immutable"),
         (json!({ "webhook": null }), "spec.webhook is immutable"),
@@ -81,7 +83,8 @@ async fn expiry_never_deletes_images() {
     let harness = Harness::start().await;
     harness.create("kept", &format!("{}ttlSecondsAfterFinished: 60\n", crate::controller::UPLOAD)).await;
     harness.create("gone", &format!("{}deletionPolicy: Delete\n", crate::controller::UPLOAD)).await;
-    for (name, spec) in [("kept", json!({ "deletionPolicy": "Delete" })), ("gone", json!({ "ttlSecondsAfterFinished": 60 }))]
+    for (name, spec) in
+        [("kept", json!({ "deletionPolicy": "Delete" })), ("gone", json!({ "ttlSecondsAfterFinished": 60 }))]
     {
         let error = change(&harness, name, spec.clone()).await.expect_err(&format!("{name}: {spec}"));
         assert!(error.to_string().contains("expiry would delete images that are in use"), "{spec}: {error}");
