@@ -20,10 +20,12 @@ pub mod error;
 pub mod health;
 pub mod job;
 pub mod lineage;
+mod mode;
 pub mod observe;
 pub mod plan;
 pub mod pods;
 pub mod status;
+pub mod stop;
 mod stuck;
 pub mod trouble;
 pub mod webhook;
@@ -35,7 +37,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config, Controller, Error as ControllerError};
@@ -177,15 +179,14 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
     let observed = if enabled { observe(&context.client, &context.records, batch).await? } else { Observed::default() };
     let workers = workers::observe(context, batch, &observed.jobs).await;
     let now = Time(Timestamp::now());
-    let start = before.start_time.as_ref().map_or(now.0, |it| it.0);
-    let deadline = start.saturating_add(SignedDuration::from_secs(batch.spec.active_deadline_seconds)).unwrap_or(start);
+    let deadline = stop::deadline(batch, now.0);
     let retry = before.retry.as_ref();
     let plan = plan(Subject { spec: &batch.spec, retry, enabled, deadline }, &observed, now.0);
     if let Some(Retried::Ready(retry)) = &observed.retried {
         lineage::note_retry(context, batch, retry).await?;
     }
     let stepped = match &plan.step {
-        Some(step) => apply::apply_step(&context.client, &context.recorder, &context.worker, batch, step).await,
+        Some(step) => apply::apply_step(context, batch, step).await,
         None => Ok(()),
     };
     let keys = context.storage.keys().batch_or_retry(&namespace, &uid, retry);
@@ -214,7 +215,7 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         apply::apply_status(&context.client, batch, &status).await?;
         context.note_written(&uid, status.is_finished());
     }
-    stepped.map(|()| next(&plan))
+    stepped.map(|()| next(&plan, &observed))
 }
 
 /// Whether the batch ended because its events cannot be signed.
@@ -226,9 +227,11 @@ fn is_mere_progress(before: &ImageBatchStatus, after: &ImageBatchStatus) -> bool
     before.conditions == after.conditions && before.observed_generation == after.observed_generation
 }
 
-fn next(plan: &Plan) -> Action {
+fn next(plan: &Plan, observed: &Observed) -> Action {
     match plan.phase {
-        Phase::Ended(_) => Action::await_change(),
+        // Pods that do not end.
+        Phase::Suspended if observed.jobs.values().any(workers::looks_wrong) => Action::requeue(STATUS_INTERVAL),
+        Phase::Ended(_) | Phase::Suspended => Action::await_change(),
         Phase::WaitingForSource { .. } => Action::requeue(SOURCE_INTERVAL),
         _ => Action::requeue(STATUS_INTERVAL),
     }

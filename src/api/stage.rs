@@ -91,4 +91,8 @@ pub enum UnprocessedCause {
     ShardFailed,
     /// `activeDeadlineSeconds` was reached.
     DeadlineExceeded,
+    /// The batch was cancelled.
+    Cancelled,
+    /// More images failed than `maxFailedPercent` allows.
+    TooManyFailures,
 }

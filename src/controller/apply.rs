@@ -2,76 +2,111 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 
 use super::context::Context;
 use super::error::ReconcileError;
-use super::job::{WorkerArgs, job};
+use super::job::job;
 use super::plan::Step;
 use crate::api::condition::{
-    ACCEPTED, RECONCILED, SUCCEEDED, Statement, WORKER_STUCK, WORKERS_READY, is_problem, reason, set_condition,
+    ACCEPTED, RECONCILED, SUCCEEDED, SUSPENDED, Statement, WORKER_STUCK, WORKERS_READY, is_problem, reason,
+    set_condition,
 };
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
-use crate::api::stage::Stage;
 use crate::api::status::ImageBatchStatus;
 use crate::failpoint;
+use crate::manifest::problem::shorten;
 
 /// Field manager of what may change in a Job that exists.
 const SCALER: &str = "imagebatch-controller-scale";
 /// Field manager of the condition that says what became of the webhook.
 pub(crate) const NOTIFIER: &str = "imagebatch-controller-webhook";
+/// Bytes of an Event's note: the API server takes less than 1 kB.
+const MAX_NOTE: usize = 1_000;
 
 /// Carries out a step; may be repeated.
-pub(crate) async fn apply_step(
-    client: &Client,
-    recorder: &Recorder,
-    settings: &WorkerArgs,
-    batch: &ImageBatch,
-    step: &Step,
-) -> Result<(), ReconcileError> {
-    let jobs = Api::<Job>::namespaced(client.clone(), &batch.namespace().unwrap_or_default());
-    if let Step::Scale(parallelism) = step {
-        let name = Stage::Compress.job_name(&batch.name_any());
-        let patch = json!({ "apiVersion": "batch/v1", "kind": "Job", "spec": { "parallelism": parallelism } });
-        let params = PatchParams::apply(SCALER).force();
-        jobs.patch(&name, &params, &Patch::Apply(patch)).await.map_err(ReconcileError::ApplyJob)?;
-        return Ok(());
+pub(crate) async fn apply_step(context: &Context, batch: &ImageBatch, step: &Step) -> Result<(), ReconcileError> {
+    let jobs = Api::<Job>::namespaced(context.client.clone(), &batch.namespace().unwrap_or_default());
+    match step {
+        Step::Start { .. } => start_job(context, &jobs, batch, step).await,
+        Step::End(stages) => {
+            for stage in stages {
+                delete_job(&jobs, &stage.job_name(&batch.name_any())).await?;
+            }
+            Ok(())
+        }
+        Step::Adjust { stage, suspend, parallelism, deadline_seconds } => {
+            // Always all of them: what a field manager does not name any more is removed.
+            let spec = json!({
+                "suspend": suspend,
+                "parallelism": parallelism,
+                "activeDeadlineSeconds": deadline_seconds,
+            });
+            let patch = Patch::Apply(json!({ "apiVersion": "batch/v1", "kind": "Job", "spec": spec }));
+            let params = PatchParams::apply(SCALER).force();
+            let name = stage.job_name(&batch.name_any());
+            jobs.patch(&name, &params, &patch).await.map(drop).map_err(ReconcileError::ApplyJob)
+        }
     }
-    let Some(job) = job(batch, step, settings).map_err(ReconcileError::BuildJob)? else { return Ok(()) };
+}
+
+/// Deletes a Job; it is gone once its pods are.
+pub(super) async fn delete_job(jobs: &Api<Job>, name: &str) -> Result<(), ReconcileError> {
+    match jobs.delete(name, &DeleteParams::foreground()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(ReconcileError::DeleteJob(error)),
+    }
+}
+
+async fn start_job(context: &Context, jobs: &Api<Job>, batch: &ImageBatch, step: &Step) -> Result<(), ReconcileError> {
+    let Some(job) = job(batch, step, &context.worker).map_err(ReconcileError::BuildJob)? else { return Ok(()) };
     let name = job.name_any();
     // Not forced: a Job of that name that belongs to an earlier ImageBatch must go first.
     let params = PatchParams::apply(labels::CONTROLLER);
     let patch = Patch::Apply(&job);
     let apply = failpoint::around("job.apply", jobs.patch(&name, &params, &patch));
     if let Err(error) = apply.await {
-        return Err(name_taken(&jobs, &name, batch, &error).await.unwrap_or(ReconcileError::ApplyJob(error)));
+        return settle_conflict(jobs, &job, batch, error).await;
     }
-    publish(recorder, batch, EventType::Normal, "JobCreated", "CreateJob", format!("created Job {name}")).await;
+    let note = format!("created Job {name}");
+    publish(&context.recorder, batch, EventType::Normal, "JobCreated", "CreateJob", note).await;
     Ok(())
 }
 
-/// Returns the error that names whose a Job is, when it is not the batch's and stands in its way.
-async fn name_taken(jobs: &Api<Job>, name: &str, batch: &ImageBatch, error: &kube::Error) -> Option<ReconcileError> {
-    let kube::Error::Api(refusal) = error else { return None };
-    if !refusal.is_conflict() && !refusal.is_invalid() {
-        return None;
+/// Finds out whose Job it is that stands in the way of one. The batch's own comes to be there when somebody took
+/// its labels away, and the batch did not find it: they are put back.
+async fn settle_conflict(
+    jobs: &Api<Job>,
+    job: &Job,
+    batch: &ImageBatch,
+    error: kube::Error,
+) -> Result<(), ReconcileError> {
+    if !matches!(&error, kube::Error::Api(refusal) if refusal.is_conflict() || refusal.is_invalid()) {
+        return Err(ReconcileError::ApplyJob(error));
     }
-    let found = jobs.get_opt(name).await.ok()??;
-    if found.labels().get(labels::BATCH_UID) == batch.metadata.uid.as_ref() {
-        return None;
-    }
-    let owner = match found.owner_references().iter().find(|it| it.controller == Some(true)) {
+    let name = job.name_any();
+    let Some(found) = jobs.get_opt(&name).await.map_err(ReconcileError::ListJobs)? else {
+        return Err(ReconcileError::ApplyJob(error));
+    };
+    let owner = found.owner_references().iter().find(|it| it.controller == Some(true));
+    let owner = match owner {
+        Some(owner) if Some(&owner.uid) == batch.metadata.uid.as_ref() => {
+            let labels = Patch::Merge(json!({ "metadata": { "labels": job.labels() } }));
+            let patched = jobs.patch(&name, &PatchParams::default(), &labels).await;
+            return patched.map(drop).map_err(ReconcileError::ApplyJob);
+        }
         Some(owner) if owner.kind == ImageBatch::kind(&()) && owner.name == batch.name_any() => {
             "an earlier ImageBatch of this name".to_owned()
         }
         Some(owner) => format!("{} {:?}", owner.kind, owner.name),
         None => "no ImageBatch".to_owned(),
     };
-    Some(ReconcileError::JobNameTaken { name: name.to_owned(), owner })
+    Err(ReconcileError::JobNameTaken { name, owner })
 }
 
 /// Writes the status.
@@ -141,6 +176,12 @@ pub(crate) async fn publish_changes(recorder: &Recorder, batch: &ImageBatch, sta
         }
         publish_condition(recorder, batch, now, "Reconcile").await;
     }
+    // That a batch is held is told by what it says of its success.
+    if let Some(now) = status.condition(SUSPENDED).filter(|it| it.reason == reason::RESUMED)
+        && before.condition(SUSPENDED).is_some_and(|it| it.status == "True")
+    {
+        publish(recorder, batch, EventType::Normal, &now.reason, "Reconcile", now.message.clone()).await;
+    }
 }
 
 async fn publish_condition(recorder: &Recorder, batch: &ImageBatch, condition: &Condition, action: &str) {
@@ -150,9 +191,16 @@ async fn publish_condition(recorder: &Recorder, batch: &ImageBatch, condition: &
 }
 
 /// Publishes an Event about a batch.
-pub(crate) async fn publish(recorder: &Recorder, batch: &ImageBatch, type_: EventType, reason: &str, action: &str, note: String) {
-    let event =
-        Event { type_, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: None };
+pub(crate) async fn publish(
+    recorder: &Recorder,
+    batch: &ImageBatch,
+    type_: EventType,
+    reason: &str,
+    action: &str,
+    note: String,
+) {
+    let note = Some(shorten(&note, MAX_NOTE));
+    let event = Event { type_, reason: reason.to_owned(), note, action: action.to_owned(), secondary: None };
     // An Event is a courtesy; the batch goes on without it.
     if let Err(error) = recorder.publish(&event, &batch.object_ref(&())).await {
         tracing::warn!(batch.name = batch.name_any(), reason, %error, "failed to publish an Event");

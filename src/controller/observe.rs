@@ -48,12 +48,16 @@ pub struct JobState {
     pub ready: i32,
     /// Pods that were told to end and have not yet.
     pub terminating: i32,
-    /// Whether no pods are wanted for now.
-    pub suspended: bool,
     /// Pods that may run at the same time.
     pub parallelism: i32,
     /// How many pods have to complete.
     pub completions: i32,
+    /// Whether its pods end and none is started.
+    pub suspended: bool,
+    /// Seconds until it is stopped.
+    pub deadline_seconds: Option<i64>,
+    /// Whether it goes once its pods are gone.
+    pub deleting: bool,
     /// How it ended; absent while pods of it may still run.
     pub ended: Option<JobEnd>,
 }
@@ -198,9 +202,11 @@ fn state_of(job: &Job) -> JobState {
         active: status.active.unwrap_or_default(),
         ready: status.ready.unwrap_or_default(),
         terminating: status.terminating.unwrap_or_default(),
-        suspended: spec.suspend.unwrap_or_default(),
         parallelism: spec.parallelism.unwrap_or(1),
         completions: spec.completions.unwrap_or(1),
+        suspended: spec.suspend.unwrap_or_default(),
+        deadline_seconds: spec.active_deadline_seconds,
+        deleting: job.metadata.deletion_timestamp.is_some(),
         ended,
     }
 }

@@ -96,9 +96,9 @@ pub(super) async fn observe_ending(context: &Context, batch: &ImageBatch) -> Opt
 
 /// Whether a Job has pods that do not run, pods that end, or none although it should have some. All of these
 /// pass, when the batch is well.
-fn looks_wrong(job: &JobState) -> bool {
+pub(super) fn looks_wrong(job: &JobState) -> bool {
     let waits = !job.suspended && (job.active > job.ready || job.active == 0);
-    job.ended.is_none() && (waits || job.terminating > 0)
+    job.ended.is_none() && (waits || job.terminating > 0 || job.deleting)
 }
 
 async fn look(context: &Context, batch: &ImageBatch, job_without_pods: Option<String>) -> Option<Workers> {

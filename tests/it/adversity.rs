@@ -9,7 +9,6 @@ mod twins;
 
 use imagebatch::api::image_batch::ImageBatch;
 use imagebatch::api::stage::Stage;
-use imagebatch::records::result::IngestResult;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::jiff::Timestamp;
@@ -18,23 +17,8 @@ use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::wait::{await_condition, conditions};
 use serde_json::{Value, json};
 
+use crate::controller::{set_ingest, uid};
 use crate::harness::{Harness, PATIENCE, condition};
-
-const PRODUCTS: &str = r#"
-source:
-  products:
-  - {serialNumber: "1", name: Bowl, imageUrls: ["https://shop.example/1.jpg"]}
-"#;
-/// Too many images for one pod.
-const UPLOAD: &str = r"
-source:
-  upload: {key: k, sha256: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, rows: 500, images: 1000}
-parallelism: 3
-";
-
-fn uid(batch: &ImageBatch) -> String {
-    batch.uid().expect("a uid")
-}
 
 /// Waits until a condition of a batch is this one, as `True/Reason`, and returns its message.
 async fn wait_condition(harness: &Harness, batch: &str, type_: &str, expected: &str) -> String {
@@ -78,16 +62,11 @@ async fn set_job(harness: &Harness, job: &Job, mut status: Value) {
     harness.jobs().patch_status(&job.name_any(), &PatchParams::default(), &patch).await.expect("a Job's status");
 }
 
-async fn set_ingest(harness: &Harness, batch: &ImageBatch, shards: i32) {
-    let result = IngestResult { accepted: true, rows: 500, images: 1_000, shards, ..IngestResult::default() };
-    harness.records.insert_ingest(&uid(batch), &result).await.expect("MongoDB answers");
-}
-
 /// Brings a large batch to its compress Job.
 async fn reach_compress(harness: &Harness, batch: &ImageBatch) -> Job {
     let name = batch.name_any();
     let ingest = harness.wait_job(&name, Stage::Ingest).await;
-    set_ingest(harness, batch, 40).await;
+    set_ingest(harness, batch, 1_000, 40).await;
     harness.end_job(&ingest, "Complete", None).await;
     harness.wait_job(&name, Stage::Compress).await
 }

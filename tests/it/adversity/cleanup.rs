@@ -3,13 +3,14 @@
 use imagebatch::api::image_batch::ImageBatch;
 use imagebatch::api::stage::Stage;
 use imagebatch::records::ledger::OutcomeRecord;
-use imagebatch::records::result::{IngestResult, ReportResult};
+use imagebatch::records::result::IngestResult;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ListParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
-use super::{PRODUCTS, UPLOAD, reach_compress, set_job, uid, wait_condition, wait_event, wait_gone};
+use super::{reach_compress, set_job, wait_condition, wait_event, wait_gone};
+use crate::controller::{PRODUCTS, UPLOAD, set_report, uid};
 use crate::harness::Harness;
 
 const MISSING_MAP: &str = "source: {configMapKeyRef: {name: nowhere, key: products.csv}}";
@@ -61,17 +62,23 @@ async fn reach(harness: &Harness, phase: &str, name: &str, policy: &str) -> Imag
             let compress = reach_compress(harness, &batch).await;
             set_job(harness, &compress, json!({ "active": 3, "ready": 3 })).await;
             wait_condition(harness, name, "Succeeded", "Unknown/Running").await;
-            if phase == "stopping" {
-                // Its deadline is reached, and its pods are about to end.
-                set_job(harness, &compress, json!({ "active": 0, "ready": 0, "terminating": 3 })).await;
+            // Nobody ends its pods before the batch is deleted.
+            let change = match phase {
+                "suspended" => Some((json!({ "suspend": true }), "Unknown/Suspended")),
+                "stopping" => Some((json!({ "cancel": { "reason": "a mistake" } }), "Unknown/Stopping")),
+                _ => None,
+            };
+            if let Some((change, word)) = change {
+                let patch = Patch::Merge(json!({ "spec": change }));
+                harness.batches().patch(name, &PatchParams::default(), &patch).await.expect("it may change");
+                wait_condition(harness, name, "Succeeded", word).await;
             }
             if matches!(phase, "reporting" | "finished") {
                 harness.end_job(&compress, "Complete", None).await;
                 let report = harness.wait_job(name, Stage::Report).await;
                 wait_condition(harness, name, "Succeeded", "Unknown/Reporting").await;
                 if phase == "finished" {
-                    let result = ReportResult::default();
-                    harness.records.insert_report(&uid(&batch), &result).await.expect("MongoDB answers");
+                    set_report(harness, &batch, 1_000, 0).await;
                     harness.end_job(&report, "Complete", None).await;
                     harness.wait_finished(name).await;
                 }
@@ -87,7 +94,9 @@ async fn a_batch_can_be_deleted_in_each_phase() {
     let harness = Harness::start().await;
     let _controller = harness.controller().await;
     let _collector = harness.collect_jobs();
-    let phases = ["waiting", "pending", "refused", "ingesting", "running", "stopping", "reporting", "finished"];
+    let phases = [
+        "waiting", "pending", "refused", "ingesting", "running", "suspended", "stopping", "reporting", "finished",
+    ];
     let cases: Vec<(&str, &str)> = phases.iter().flat_map(|it| [(*it, "Retain"), (*it, "Delete")]).collect();
     futures::future::join_all(cases.iter().map(async |&(phase, policy)| {
         let name = format!("{phase}-{}", policy.to_lowercase());

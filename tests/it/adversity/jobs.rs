@@ -8,7 +8,8 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::{PRODUCTS, UPLOAD, reach_compress, set_job, wait_condition, wait_event};
+use super::{reach_compress, set_job, wait_condition, wait_event};
+use crate::controller::{PRODUCTS, UPLOAD, set_ingest, set_report};
 use crate::harness::{Harness, Running, condition, run_controller};
 
 fn parallelism(job: &Job) -> Option<i32> {
@@ -38,13 +39,12 @@ async fn a_job_deleted_in_any_stage_is_made_again() {
         new
     };
     let ingest = again(harness.wait_job("again", Stage::Ingest).await).await;
-    super::set_ingest(&harness, &batch, 40).await;
+    set_ingest(&harness, &batch, 1_000, 40).await;
     harness.end_job(&ingest, "Complete", None).await;
     let compress = again(harness.wait_job("again", Stage::Compress).await).await;
     harness.end_job(&compress, "Complete", None).await;
     let report = again(harness.wait_job("again", Stage::Report).await).await;
-    let result = imagebatch::records::result::ReportResult::default();
-    harness.records.insert_report(&super::uid(&batch), &result).await.expect("MongoDB answers");
+    set_report(&harness, &batch, 1_000, 0).await;
     harness.end_job(&report, "Complete", None).await;
     harness.wait_finished("again").await;
 }
@@ -59,6 +59,9 @@ async fn what_was_edited_in_a_job_is_put_back() {
     assert_eq!(parallelism(&job), Some(3));
     edit(&harness, &job, json!({ "spec": { "parallelism": 9 } })).await;
     harness.wait_job_until(&name, "put back", |it| parallelism(it) == Some(3)).await;
+    edit(&harness, &job, json!({ "spec": { "suspend": true } })).await;
+    let is_suspended = |it: &Job| it.spec.as_ref().and_then(|it| it.suspend) == Some(true);
+    harness.wait_job_until(&name, "resumed", |it| !is_suspended(it)).await;
     // Without its label the batch would not find it.
     edit(&harness, &job, json!({ "metadata": { "labels": { "imagebatch.io/batch-uid": null } } })).await;
     let is_labelled = |it: &Job| it.labels().contains_key("imagebatch.io/batch-uid");

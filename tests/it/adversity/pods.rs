@@ -9,7 +9,8 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
-use super::{PRODUCTS, reach_compress, set_job, wait_condition, wait_event, wait_gone};
+use super::{reach_compress, set_job, wait_condition, wait_event, wait_gone};
+use crate::controller::{PRODUCTS, UPLOAD};
 use crate::harness::{Harness, PATIENCE, condition};
 
 const TRACKING: &str = "batch.kubernetes.io/job-tracking";
@@ -71,7 +72,7 @@ async fn wait_forced(harness: &Harness, pod: &Pod) {
 async fn a_pod_on_a_lost_node_is_named_and_then_deleted_by_force() {
     let harness = Harness::start().await;
     let _controller = harness.controller_with(&[("IMAGEBATCH_STUCK_POD_SECONDS", "20")]).await;
-    let batch = harness.create("lost", super::UPLOAD).await;
+    let batch = harness.create("lost", UPLOAD).await;
     let job = reach_compress(&harness, &batch).await;
     let pod = lose_pod(&harness, &job).await;
     set_job(&harness, &job, json!({ "active": 2, "ready": 2, "terminating": 1 })).await;

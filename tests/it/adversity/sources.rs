@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{reach_compress, wait_condition};
 use crate::compressor::Batch;
+use crate::controller::set_report;
 use crate::harness::{Harness, PATIENCE};
 
 const HEADER: &str = "S. No.,Product Name,Input Image Urls\n";
@@ -61,8 +62,7 @@ async fn a_config_map_that_changes_or_goes_after_it_was_read_does_not_matter() {
     assert_eq!(volumes, None, "compress does not mount it");
     harness.end_job(&compress, "Complete", None).await;
     let report = harness.wait_job("read", Stage::Report).await;
-    let result = imagebatch::records::result::ReportResult::default();
-    harness.records.insert_report(&super::uid(&batch), &result).await.expect("MongoDB answers");
+    set_report(&harness, &batch, 1_000, 0).await;
     harness.end_job(&report, "Complete", None).await;
     let finished = harness.wait_finished("read").await;
     assert_eq!(finished.name_any(), "read");
