@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{reach_compress, set_job, wait_condition, wait_event, wait_gone};
 use crate::controller::{PRODUCTS, UPLOAD, set_report, uid};
-use crate::harness::Harness;
+use crate::harness::{Harness, condition};
 
 const MISSING_MAP: &str = "source: {configMapKeyRef: {name: nowhere, key: products.csv}}";
 
@@ -64,14 +64,18 @@ async fn reach(harness: &Harness, phase: &str, name: &str, policy: &str) -> Imag
             wait_condition(harness, name, "Succeeded", "Unknown/Running").await;
             // Nobody ends its pods before the batch is deleted.
             let change = match phase {
-                "suspended" => Some((json!({ "suspend": true }), "Unknown/Suspended")),
-                "stopping" => Some((json!({ "cancel": { "reason": "a mistake" } }), "Unknown/Stopping")),
+                "suspended" => Some((json!({ "suspend": true }), ["Unknown/Suspended"].as_slice())),
+                // Its Jobs may be gone at once.
+                "stopping" => {
+                    let words = ["Unknown/Stopping", "Unknown/Reporting"].as_slice();
+                    Some((json!({ "cancel": { "reason": "a mistake" } }), words))
+                }
                 _ => None,
             };
-            if let Some((change, word)) = change {
+            if let Some((change, words)) = change {
                 let patch = Patch::Merge(json!({ "spec": change }));
                 harness.batches().patch(name, &PatchParams::default(), &patch).await.expect("it may change");
-                wait_condition(harness, name, "Succeeded", word).await;
+                harness.wait(name, phase, |it| words.contains(&condition(it, "Succeeded").as_str())).await;
             }
             if matches!(phase, "reporting" | "finished") {
                 harness.end_job(&compress, "Complete", None).await;
