@@ -9,8 +9,7 @@ use crate::manifest::problem::shorten;
 
 /// A pod may be late by this much before somebody is told: kubelets are slow on busy nodes.
 const LATE: SignedDuration = SignedDuration::from_secs(10);
-/// A pod that has no place for this long, or does not start, is worth a word: clusters scale up, and
-/// images are pulled, in less.
+/// A pod that has no node for this long is worth a word: clusters scale up in less.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 /// Bytes of a message: quoted texts of others may be long.
 const MAX_MESSAGE: usize = 500;
@@ -92,7 +91,7 @@ pub(super) fn silent(pods: &[Pod], now: Timestamp) -> Option<&Pod> {
         pod.metadata.deletion_timestamp.is_none()
             && phase(pod) == "Pending"
             && is_scheduled
-            && now.duration_since(since) >= PATIENCE
+            && now.duration_since(since) >= LATE
     })
 }
 
@@ -122,12 +121,12 @@ pub(super) fn not_started(pod: &str, event: &str) -> Problem {
 
 fn complaint(pod: &Pod, now: Timestamp) -> Option<(&'static str, String)> {
     let status = pod.status.as_ref()?;
-    let condition = |type_: &str| status.conditions.iter().flatten().find(|it| it.type_ == type_);
-    let for_long = |since: Option<Timestamp>| since.is_none_or(|it| now.duration_since(it) >= PATIENCE);
-    if let Some(scheduled) = condition("PodScheduled")
-        && scheduled.status == "False"
-        && for_long(scheduled.last_transition_time.as_ref().map(|it| it.0))
-    {
+    let not = |type_: &str, for_so_long: SignedDuration| {
+        let condition = status.conditions.iter().flatten().find(|it| it.type_ == type_)?;
+        let since = condition.last_transition_time.as_ref().map_or(now, |it| it.0);
+        (condition.status != "True" && now.duration_since(since) >= for_so_long).then_some(condition)
+    };
+    if let Some(scheduled) = not("PodScheduled", PATIENCE) {
         let why = scheduled.message.as_deref().unwrap_or("no node takes it");
         return Some((reason::UNSCHEDULABLE, format!("it has no node: {why}")));
     }
@@ -144,8 +143,7 @@ fn complaint(pod: &Pod, now: Timestamp) -> Option<(&'static str, String)> {
         return Some((reason, format!("{word}: {}", waiting.message.as_deref().unwrap_or("no further word"))));
     }
     // The pods have no probes: one that runs is ready, unless its node is not heard of any more.
-    let ready = condition("Ready")?;
-    let is_lost = container.running.is_some() && ready.status != "True";
+    let is_lost = container.running.is_some() && not("Ready", LATE).is_some();
     let node = pod.spec.as_ref()?.node_name.as_deref().unwrap_or_default();
     is_lost.then(|| (reason::NODE_NOT_READY, format!("node {node} is not heard of, nobody knows whether it still runs")))
 }
