@@ -11,6 +11,7 @@
 //! anywhere: names are deterministic, and results are read from the records, not remembered.
 
 pub mod apply;
+mod backoff;
 pub mod cleanup;
 pub mod collect;
 pub mod context;
@@ -23,10 +24,14 @@ pub mod lineage;
 mod mode;
 pub mod observe;
 pub mod plan;
+pub mod pods;
 pub mod status;
 pub mod stop;
+mod stuck;
 mod throughput;
+pub mod trouble;
 pub mod webhook;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +48,7 @@ use kube::runtime::watcher;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::condition::set_condition;
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::status::ImageBatchStatus;
@@ -129,9 +135,14 @@ pub async fn run(
 
 /// Brings one batch a step further.
 pub async fn reconcile(batch: Arc<ImageBatch>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    tokio::time::timeout(RECONCILE_TIMEOUT, reconcile_batch(batch, context))
-        .await
-        .map_err(|_| ReconcileError::Timeout)?
+    let uid = batch.uid().unwrap_or_default();
+    let reconciled = reconcile_batch(Arc::clone(&batch), Arc::clone(&context));
+    let result = tokio::time::timeout(RECONCILE_TIMEOUT, reconciled).await.unwrap_or(Err(ReconcileError::Timeout));
+    match &result {
+        Ok(_) => context.backoff.forget(&uid),
+        Err(error) => trouble::report(&context, &batch, error, context.backoff.note_failure(&uid)).await,
+    }
+    result
 }
 
 async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Result<Action, ReconcileError> {
@@ -146,7 +157,9 @@ async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Resul
             Event::Cleanup(batch) => {
                 let now = Time(Timestamp::now());
                 failpoint::around("batch.cleanup", cleanup::clean_up(&context, &batch, now)).await?;
-                context.note_written(&batch.uid().unwrap_or_default(), true);
+                let uid = batch.uid().unwrap_or_default();
+                context.note_written(&uid, true);
+                context.looks.forget(&uid);
                 Ok(Action::await_change())
             }
         }
@@ -169,6 +182,7 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         if enabled { observe(&context.client, &context.records, batch).await? } else { Observed::default() };
     // What the status says already is not taken back, also when the shards' counts are gone.
     observed.progress = observed.progress.max(before.counts());
+    let workers = workers::observe(context, batch, &observed.jobs).await;
     let now = Time(Timestamp::now());
     let deadline = stop::deadline(batch, now.0);
     let retry = before.retry.as_ref();
@@ -176,14 +190,21 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
     if let Some(Retried::Ready(retry)) = &observed.retried {
         lineage::note_retry(context, batch, retry).await?;
     }
-    if let Some(step) = &plan.step {
-        apply::apply_step(context, batch, step).await?;
-    }
+    let stepped = match &plan.step {
+        Some(step) => apply::apply_step(context, batch, step).await,
+        None => Ok(()),
+    };
     let keys = context.storage.keys().batch_or_retry(&namespace, &uid, retry);
-    let status = status::compute_status(batch, &keys, &observed, &plan, &now);
+    let mut status = status::compute_status(batch, &keys, &observed, &plan, &now);
+    // A step that failed is told of after this; what is known of the batch is written all the same.
+    let recovery = trouble::recovery(&before).filter(|_| stepped.is_ok());
+    let of_workers = workers.iter().flat_map(|it| workers::statements(&before, it, context.stuck_after));
+    for statement in of_workers.chain(recovery) {
+        set_condition(&mut status.conditions, statement, batch.metadata.generation, &now);
+    }
     if status != before {
         if let Some(wait) = context.hold_back(&uid).filter(|_| is_mere_progress(&before, &status)) {
-            return Ok(Action::requeue(wait));
+            return stepped.map(|()| Action::requeue(wait));
         }
         if status.is_finished() {
             failpoint::around("progress.delete", context.records.delete_progress(&uid)).await?;
@@ -199,7 +220,7 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         apply::apply_status(&context.client, batch, &status).await?;
         context.note_written(&uid, status.is_finished());
     }
-    Ok(next(&plan))
+    stepped.map(|()| next(&plan, &observed))
 }
 
 /// Whether the batch ended because its events cannot be signed.
@@ -211,8 +232,10 @@ fn is_mere_progress(before: &ImageBatchStatus, after: &ImageBatchStatus) -> bool
     before.conditions == after.conditions && before.observed_generation == after.observed_generation
 }
 
-fn next(plan: &Plan) -> Action {
+fn next(plan: &Plan, observed: &Observed) -> Action {
     match plan.phase {
+        // Pods that do not end.
+        Phase::Suspended if observed.jobs.values().any(workers::looks_wrong) => Action::requeue(STATUS_INTERVAL),
         Phase::Ended(_) | Phase::Suspended => Action::await_change(),
         Phase::WaitingForSource { .. } => Action::requeue(SOURCE_INTERVAL),
         _ => Action::requeue(STATUS_INTERVAL),
@@ -220,12 +243,14 @@ fn next(plan: &Plan) -> Action {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller hands it over like this")]
-fn error_policy(batch: Arc<ImageBatch>, error: &ReconcileError, _: Arc<Context>) -> Action {
-    if let ReconcileError::JobsRemain(jobs) = error {
-        tracing::debug!(batch.name = batch.name_any(), jobs, "waiting for the Jobs of a deleted batch");
-        return Action::requeue(Duration::from_secs(1));
+fn error_policy(batch: Arc<ImageBatch>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    let wait = context.backoff.delay(&batch.uid().unwrap_or_default(), trouble::ceiling(error));
+    let (name, namespace) = (batch.name_any(), batch.namespace());
+    if matches!(error, ReconcileError::JobsRemain(_) | ReconcileError::ObjectsRemain) {
+        tracing::debug!(batch.name = name, batch.namespace = namespace, %error, "a deleted batch is not gone yet");
+        return Action::requeue(wait);
     }
     let error = error as &dyn std::error::Error;
-    tracing::warn!(batch.name = batch.name_any(), batch.namespace = batch.namespace(), error, "reconcile failed");
-    Action::requeue(Duration::from_secs(5))
+    tracing::warn!(batch.name = name, batch.namespace = namespace, error, ?wait, "reconcile failed");
+    Action::requeue(wait)
 }

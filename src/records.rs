@@ -56,6 +56,12 @@ pub enum RecordError {
         #[source]
         source: Error,
     },
+    /// There was no answer in the time that the caller had.
+    #[error("failed to {action} in time")]
+    Timeout {
+        /// What was tried.
+        action: &'static str,
+    },
 }
 
 impl RecordError {
@@ -190,6 +196,15 @@ fn is_transient(error: &Error) -> bool {
 /// Documents of one insert command.
 const BULK: usize = 1_000;
 
+/// Whether an insert found documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// All were new.
+    All,
+    /// Some were there, from another writer or from a try whose answer was lost; they stay as they are.
+    SomeExisted,
+}
+
 impl Records {
     /// Inserts documents; those whose `_id` exists stay as they are.
     async fn insert<T: Serialize + Send + Sync>(
@@ -197,29 +212,33 @@ impl Records {
         collection: &str,
         action: &'static str,
         records: &[T],
-    ) -> Result<(), RecordError> {
+    ) -> Result<Inserted, RecordError> {
         let collection = self.collection::<T>(collection);
         let start = Instant::now();
+        let mut inserted = Inserted::All;
         for bulk in records.chunks(BULK) {
-            self.run(action, || async {
-                collection.insert_many(bulk).ordered(false).await.map(drop).or_else(ignore_duplicates)
-            })
-            .await?;
+            let insert = || async {
+                let result = collection.insert_many(bulk).ordered(false).await;
+                result.map(|_| Inserted::All).or_else(ignore_duplicates)
+            };
+            if self.run(action, insert).await? == Inserted::SomeExisted {
+                inserted = Inserted::SomeExisted;
+            }
         }
         let (records, duration_ms) = (records.len(), start.elapsed().as_secs_f64() * 1e3);
         tracing::debug!(collection = collection.name(), records, duration_ms, "inserted");
-        Ok(())
+        Ok(inserted)
     }
 }
 
 /// Returns `Ok` where an unordered insert failed only on documents that exist already.
-fn ignore_duplicates(error: Error) -> Result<(), Error> {
+fn ignore_duplicates(error: Error) -> Result<Inserted, Error> {
     if let ErrorKind::InsertMany(failure) = error.kind.as_ref()
         && failure.write_concern_error.is_none()
         && let Some(errors) = &failure.write_errors
         && errors.iter().all(|it| it.code == DUPLICATE_KEY)
     {
-        return Ok(());
+        return Ok(Inserted::SomeExisted);
     }
     Err(error)
 }

@@ -71,6 +71,14 @@ pub enum StorageError {
         #[source]
         source: object_store::Error,
     },
+    /// There was no answer in time.
+    #[error("failed to {action} object {key:?} in time")]
+    Timeout {
+        /// What was tried.
+        action: &'static str,
+        /// The object's key or prefix.
+        key: String,
+    },
 }
 
 impl StorageError {
@@ -95,6 +103,15 @@ pub enum Put {
     Created,
     /// The object was there; with content-named keys it has the same content.
     Existed,
+}
+
+/// How far a deletion got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// Nothing is left.
+    All,
+    /// Some objects are gone, others wait for the next turn.
+    Some,
 }
 
 /// A bucket, the keys in it, and the URL it is served under.
@@ -220,14 +237,23 @@ impl Storage {
         }
     }
 
-    /// Deletes every object below a prefix, which must be one of [`Keys`]'.
-    pub async fn delete_below(&self, prefix: &str) -> Result<(), StorageError> {
+    /// Deletes every object below a prefix, which must be one of [`Keys`]', as far as it gets in this time.
+    pub async fn delete_below(&self, prefix: &str, time: Duration) -> Result<Deleted, StorageError> {
+        let end = tokio::time::Instant::now() + time;
         let locations = self.store.list(Some(&Path::from(prefix))).map_ok(|meta| meta.location).boxed();
-        self.store
-            .delete_stream(locations)
-            .try_for_each(|_| async { Ok(()) })
-            .await
-            .map_err(|source| request("delete below", prefix, source))
+        let mut deletions = self.store.delete_stream(locations);
+        let mut any = false;
+        loop {
+            match tokio::time::timeout_at(end, deletions.next()).await {
+                Ok(None) => return Ok(Deleted::All),
+                Ok(Some(deletion)) => {
+                    deletion.map_err(|source| request("delete below", prefix, source))?;
+                    any = true;
+                }
+                Err(_) if any => return Ok(Deleted::Some),
+                Err(_) => return Err(StorageError::Timeout { action: "delete below", key: prefix.to_owned() }),
+            }
+        }
     }
 
     /// Answers whether storage can be reached: asks for an object that need not exist.

@@ -20,6 +20,15 @@ pub const FINISHED: &str = "Finished";
 /// `Finished`: attempts go on for days, and what becomes of them never changes the batch's outcome.
 pub const WEBHOOK_DELIVERED: &str = "WebhookDelivered";
 
+/// Whether the controller gets on with the batch; absent until it did not.
+pub const RECONCILED: &str = "Reconciled";
+/// Whether the batch's pods start as they should; absent until they did not.
+pub const WORKERS_READY: &str = "WorkersReady";
+/// True while a pod should have ended and has not; absent until there was one.
+pub const WORKER_STUCK: &str = "WorkerStuck";
+/// False while the ImageBatch is being deleted and what it stored cannot be removed.
+pub const CLEANED_UP: &str = "CleanedUp";
+
 /// Reasons, one word for one cause.
 pub mod reason {
     /// The batch is seen but no pod has run yet.
@@ -80,6 +89,52 @@ pub mod reason {
     pub const WEBHOOK_FAILED: &str = "WebhookFailed";
     /// The webhook answered 410: it is gone for good.
     pub const WEBHOOK_GONE: &str = "WebhookGone";
+    /// The controller gets on with the batch again.
+    pub const RECONCILED: &str = "Reconciled";
+    /// MongoDB cannot be reached, or refuses.
+    pub const RECORDS_UNAVAILABLE: &str = "RecordsUnavailable";
+    /// Object storage cannot be reached, or refuses.
+    pub const STORAGE_UNAVAILABLE: &str = "StorageUnavailable";
+    /// The API server cannot be reached, or is overloaded.
+    pub const API_SERVER_UNAVAILABLE: &str = "ApiServerUnavailable";
+    /// The API server refuses a request for another reason than those below.
+    pub const REQUEST_REFUSED: &str = "RequestRefused";
+    /// The controller lacks a right.
+    pub const FORBIDDEN: &str = "Forbidden";
+    /// A quota of the namespace is used up.
+    pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+    /// Admission control, or validation, refuses the batch's Job.
+    pub const JOB_REJECTED: &str = "JobRejected";
+    /// A Job that is not the batch's has the name that the batch's Job needs.
+    pub const JOB_NAME_TAKEN: &str = "JobNameTaken";
+    /// The namespace is being deleted: nothing can be created in it.
+    pub const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
+    /// The batch that is to be retried changes all the time.
+    pub const RETRIED_CHANGED: &str = "RetriedChanged";
+    /// A step took too long.
+    pub const TIMEOUT: &str = "Timeout";
+    /// The pods that were waited for have started.
+    pub const WORKERS_STARTED: &str = "WorkersStarted";
+    /// No node has room for a pod, or none fits.
+    pub const UNSCHEDULABLE: &str = "Unschedulable";
+    /// A pod's image cannot be pulled.
+    pub const IMAGE_PULL_FAILED: &str = "ImagePullFailed";
+    /// A pod's container cannot be made; above all, the Secret `imagebatch-worker` is missing.
+    pub const CONTAINER_NOT_CREATED: &str = "ContainerNotCreated";
+    /// A pod does not start for another reason, such as a ConfigMap that vanished.
+    pub const POD_NOT_STARTED: &str = "PodNotStarted";
+    /// A Job's pods cannot be created.
+    pub const PODS_NOT_CREATED: &str = "PodsNotCreated";
+    /// The node of a pod is not heard of.
+    pub const NODE_NOT_READY: &str = "NodeNotReady";
+    /// A pod should have ended, and its node does not say that it has.
+    pub const POD_TERMINATING: &str = "PodTerminating";
+    /// A pod that did not end was deleted by force.
+    pub const POD_DELETED: &str = "PodDeleted";
+    /// The pods have ended by themselves after all.
+    pub const PODS_ENDED: &str = "PodsEnded";
+    /// The clean-up of a deleted ImageBatch was given up; only an Event says it.
+    pub const CLEANUP_ABANDONED: &str = "CleanupAbandoned";
 }
 
 /// What a condition shall say.
@@ -93,6 +148,12 @@ pub struct Statement {
     pub reason: &'static str,
     /// A sentence for people.
     pub message: String,
+}
+
+/// Returns whether a condition with this status says that something is wrong.
+#[must_use]
+pub fn is_problem(type_: &str, status: &str) -> bool {
+    status == if type_ == WORKER_STUCK { "True" } else { "False" }
 }
 
 /// Sets a condition; `lastTransitionTime` moves only when the status changes.

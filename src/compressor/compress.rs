@@ -5,6 +5,9 @@
 //!                                                                                    |
 //!                             part (create-only, last) <- recorder: record, then count
 //! ```
+//!
+//! Two pods may work on one shard: one of them on a node that is not heard of, whose pod was replaced. The first
+//! record of a row holds, and whoever finds another's takes it over before it writes the part.
 
 use std::collections::HashMap;
 
@@ -18,6 +21,7 @@ use crate::failpoint;
 use crate::manifest::outcome::{ImageOutcome, RowOutcome};
 use crate::manifest::row::Row;
 use crate::manifest::shard::{read_lines, write_lines};
+use crate::records::Inserted;
 use crate::storage::key::BatchKeys;
 use crate::telemetry::shutdown;
 
@@ -47,8 +51,11 @@ pub(crate) async fn compress_shard(worker: &Worker, index: u32) -> Result<(), St
         result = process(worker, &mut assembly, kept, &recorder) => result,
         () = shutdown() => Err(StageError::Interrupted),
     };
-    recorder.finish().await?;
+    let inserted = recorder.finish().await?;
     result?;
+    if inserted == Inserted::SomeExisted {
+        assembly.adopt(worker.records.outcomes(&worker.input.uid, index).await?);
+    }
 
     let outcomes = assembly.complete();
     let lines = write_lines(outcomes).map_err(|source| StageError::ParseObject { key: part.clone(), source })?;
@@ -146,6 +153,16 @@ impl Assembly {
         let row = RowOutcome { row: self.rows[index].row, images };
         self.outcomes[index] = Some(row.clone());
         Some(row)
+    }
+
+    /// Puts recorded outcomes in the place of those that were found here.
+    fn adopt(&mut self, recorded: Vec<RowOutcome>) {
+        let mut recorded: HashMap<u64, RowOutcome> = recorded.into_iter().map(|it| (it.row, it)).collect();
+        for (row, outcome) in self.rows.iter().zip(&mut self.outcomes) {
+            if let Some(recorded) = recorded.remove(&row.row) {
+                *outcome = Some(recorded);
+            }
+        }
     }
 
     /// Returns the outcomes of complete rows in the rows' order.

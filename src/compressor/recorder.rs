@@ -8,8 +8,8 @@ use super::{StageError, Worker};
 use crate::api::progress::Counts;
 use crate::failpoint;
 use crate::manifest::outcome::RowOutcome;
-use crate::records::RecordError;
 use crate::records::ledger::OutcomeRecord;
+use crate::records::{Inserted, RecordError};
 
 /// Rows that may wait for the database before the work waits too.
 const WAITING: usize = 512;
@@ -18,7 +18,7 @@ const WAITING: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Recorder {
     rows: mpsc::Sender<RowOutcome>,
-    task: JoinHandle<Result<(), RecordError>>,
+    task: JoinHandle<Result<Inserted, RecordError>>,
 }
 
 impl Recorder {
@@ -39,8 +39,8 @@ impl Recorder {
         self.rows.send(row).await.map_err(|_| StageError::Interrupted)
     }
 
-    /// Writes what waits and ends the task.
-    pub(crate) async fn finish(self) -> Result<(), StageError> {
+    /// Writes what waits and ends the task; returns whether all rows were new.
+    pub(crate) async fn finish(self) -> Result<Inserted, StageError> {
         drop(self.rows);
         Ok(self.task.await.map_err(StageError::Panicked)??)
     }
@@ -52,16 +52,20 @@ async fn record(
     mut counts: Counts,
     mut failures: FirstFailures,
     mut waiting: mpsc::Receiver<RowOutcome>,
-) -> Result<(), RecordError> {
+) -> Result<Inserted, RecordError> {
     let uid = &worker.input.uid;
+    let mut inserted = Inserted::All;
     let mut rows = Vec::with_capacity(WAITING);
     while waiting.recv_many(&mut rows, WAITING).await > 0 {
         let records: Vec<OutcomeRecord> = rows.iter().map(|row| OutcomeRecord::new(uid, shard, row)).collect();
-        failpoint::around("outcomes.insert", worker.records.insert_outcomes(&records)).await?;
+        let insert = worker.records.insert_outcomes(&records);
+        if failpoint::around("outcomes.insert", insert).await? == Inserted::SomeExisted {
+            inserted = Inserted::SomeExisted;
+        }
         rows.iter().for_each(|row| failures.add(row));
         failures.record(&worker, shard).await?;
         rows.drain(..).for_each(|row| counts += row.counts());
         failpoint::around("counts.raise", worker.records.raise_shard(uid, shard, &counts)).await?;
     }
-    Ok(())
+    Ok(inserted)
 }

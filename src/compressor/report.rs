@@ -17,6 +17,7 @@ use crate::manifest::outcome::{FailureReason, ImageOutcome, RowOutcome};
 use crate::manifest::report::{ReportWriter, Totals};
 use crate::manifest::row::Row;
 use crate::manifest::shard::{read_lines, write_lines};
+use crate::records::Inserted;
 use crate::records::ledger::OutcomeRecord;
 use crate::records::result::{ReportResult, Unprocessed};
 
@@ -77,7 +78,7 @@ async fn settled(worker: &Worker, index: u32, was_started: bool) -> Result<Vec<(
     };
     let mut outcomes: HashMap<u64, RowOutcome> = outcomes.into_iter().map(|it| (it.row, it)).collect();
     let mut missing = Vec::new();
-    let settled: Vec<(Row, RowOutcome)> = rows
+    let mut settled: Vec<(Row, RowOutcome)> = rows
         .into_iter()
         .map(|row| {
             if !row.skipped.is_empty() {
@@ -92,7 +93,17 @@ async fn settled(worker: &Worker, index: u32, was_started: bool) -> Result<Vec<(
             (row, outcome)
         })
         .collect();
-    failpoint::around("settled.insert", worker.records.insert_outcomes(&missing)).await?;
+    let insert = worker.records.insert_outcomes(&missing);
+    if failpoint::around("settled.insert", insert).await? == Inserted::SomeExisted {
+        // A pod that was given up has recorded something after all, and the first record holds.
+        let recorded = worker.records.outcomes(&worker.input.uid, index).await?;
+        let mut recorded: HashMap<u64, RowOutcome> = recorded.into_iter().map(|it| (it.row, it)).collect();
+        for (row, outcome) in &mut settled {
+            if let Some(recorded) = recorded.remove(&row.row) {
+                *outcome = recorded;
+            }
+        }
+    }
     if part.is_none() {
         let outcomes = settled.iter().filter(|(row, _)| row.skipped.is_empty()).map(|(_, outcome)| outcome);
         let lines = write_lines(outcomes).map_err(|source| StageError::ParseObject { key: key.clone(), source })?;

@@ -1,8 +1,7 @@
-//! Where the rows come from: inline products, a mounted ConfigMap, an upload in storage, or a URL,
-//! whose content is stored first, so that every pass and every restart reads the same bytes.
+//! Where the rows come from: inline products, an upload in storage, or a mounted ConfigMap or a URL, whose
+//! content is stored first, so that every pass and every restart reads the same bytes.
 
 use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
@@ -10,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::{StageError, Worker};
-use crate::api::source::{Product, Upload};
+use crate::api::source::{ConfigMapKey, Product, Upload};
 use crate::egress::{FetchError, FetchLimits};
 use crate::failpoint;
 use crate::manifest::problem::{Code, Problem};
@@ -31,7 +30,7 @@ pub(super) async fn open(worker: &Worker) -> Result<Result<Opened, Box<Problem>>
         return Ok(Ok(Opened::Products(products.clone())));
     }
     if let Some(reference) = &source.config_map_key_ref {
-        return Ok(open_file(&worker.source_dir.join(&reference.key)));
+        return open_config_map(worker, reference).await;
     }
     if let Some(upload) = &source.upload {
         return open_upload(worker, upload).await;
@@ -42,11 +41,22 @@ pub(super) async fn open(worker: &Worker) -> Result<Result<Opened, Box<Problem>>
     Ok(Err(missing("the ImageBatch names no source")))
 }
 
-fn open_file(path: &Path) -> Result<Opened, Box<Problem>> {
-    match std::fs::File::open(path) {
-        Ok(file) => Ok(Opened::Csv(Box::new(file))),
-        Err(error) => Err(missing(&format!("the ConfigMap's key cannot be read: {error}"))),
+/// The mounted file follows the ConfigMap, which may be changed between two passes.
+async fn open_config_map(
+    worker: &Worker,
+    reference: &ConfigMapKey,
+) -> Result<Result<Opened, Box<Problem>>, StageError> {
+    let key = worker.keys().source();
+    if let Some(csv) = open_object(worker, &key).await? {
+        return Ok(Ok(csv));
     }
+    let bytes = match tokio::fs::read(worker.source_dir.join(&reference.key)).await {
+        Ok(bytes) => bytes,
+        Err(error) => return Ok(Err(missing(&format!("the ConfigMap's key cannot be read: {error}")))),
+    };
+    worker.storage.put_new(&key, bytes.into()).await?;
+    let csv = open_object(worker, &key).await?.ok_or(StageError::MissingObject(key))?;
+    Ok(Ok(csv))
 }
 
 async fn open_upload(worker: &Worker, upload: &Upload) -> Result<Result<Opened, Box<Problem>>, StageError> {

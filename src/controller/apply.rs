@@ -1,7 +1,7 @@
 //! Carries out a plan's step, writes the status, and tells people by Events.
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
@@ -11,7 +11,10 @@ use super::context::Context;
 use super::error::ReconcileError;
 use super::job::job;
 use super::plan::Step;
-use crate::api::condition::{ACCEPTED, SUCCEEDED, SUSPENDED, Statement, reason, set_condition};
+use crate::api::condition::{
+    ACCEPTED, RECONCILED, SUCCEEDED, SUSPENDED, Statement, WORKER_STUCK, WORKERS_READY, is_problem, reason,
+    set_condition,
+};
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::status::ImageBatchStatus;
@@ -21,7 +24,7 @@ use crate::manifest::problem::shorten;
 /// Field manager of what may change in a Job that exists.
 const SCALER: &str = "imagebatch-controller-scale";
 /// Field manager of the condition that says what became of the webhook.
-const NOTIFIER: &str = "imagebatch-controller-webhook";
+pub(crate) const NOTIFIER: &str = "imagebatch-controller-webhook";
 /// Bytes of an Event's note: the API server takes less than 1 kB.
 const MAX_NOTE: usize = 1_000;
 
@@ -67,10 +70,43 @@ async fn start_job(context: &Context, jobs: &Api<Job>, batch: &ImageBatch, step:
     let params = PatchParams::apply(labels::CONTROLLER);
     let patch = Patch::Apply(&job);
     let apply = failpoint::around("job.apply", jobs.patch(&name, &params, &patch));
-    apply.await.map_err(ReconcileError::ApplyJob)?;
+    if let Err(error) = apply.await {
+        return settle_conflict(jobs, &job, batch, error).await;
+    }
     let note = format!("created Job {name}");
     publish(&context.recorder, batch, EventType::Normal, "JobCreated", "CreateJob", note).await;
     Ok(())
+}
+
+/// Finds out whose Job it is that stands in the way of one. The batch's own comes to be there when somebody took
+/// its labels away, and the batch did not find it: they are put back.
+async fn settle_conflict(
+    jobs: &Api<Job>,
+    job: &Job,
+    batch: &ImageBatch,
+    error: kube::Error,
+) -> Result<(), ReconcileError> {
+    if !matches!(&error, kube::Error::Api(refusal) if refusal.is_conflict() || refusal.is_invalid()) {
+        return Err(ReconcileError::ApplyJob(error));
+    }
+    let name = job.name_any();
+    let Some(found) = jobs.get_opt(&name).await.map_err(ReconcileError::ListJobs)? else {
+        return Err(ReconcileError::ApplyJob(error));
+    };
+    let owner = found.owner_references().iter().find(|it| it.controller == Some(true));
+    let owner = match owner {
+        Some(owner) if Some(&owner.uid) == batch.metadata.uid.as_ref() => {
+            let labels = Patch::Merge(json!({ "metadata": { "labels": job.labels() } }));
+            let patched = jobs.patch(&name, &PatchParams::default(), &labels).await;
+            return patched.map(drop).map_err(ReconcileError::ApplyJob);
+        }
+        Some(owner) if owner.kind == ImageBatch::kind(&()) && owner.name == batch.name_any() => {
+            "an earlier ImageBatch of this name".to_owned()
+        }
+        Some(owner) => format!("{} {:?}", owner.kind, owner.name),
+        None => "no ImageBatch".to_owned(),
+    };
+    Err(ReconcileError::JobNameTaken { name, owner })
 }
 
 /// Writes the status.
@@ -92,26 +128,29 @@ pub(crate) async fn apply_status(
     Ok(())
 }
 
-/// Sets a condition of a batch that is finished, and publishes it where it decides something. Returns the
-/// batch as it is now, or `None` when it is gone.
-pub(crate) async fn apply_condition(
+/// Sets conditions beside the status, and publishes those that decide something. Returns the batch as it is
+/// now, or `None` when it is gone.
+///
+/// Conditions are merged by their type. Each kind of writer needs a field manager of its own, and names all of
+/// its conditions each time.
+pub(crate) async fn apply_conditions(
     context: &Context,
     batch: &ImageBatch,
-    statement: Statement,
+    manager: &str,
+    statements: Vec<Statement>,
     now: &Time,
 ) -> Result<Option<ImageBatch>, ReconcileError> {
-    let (type_, reason, message) = (statement.type_, statement.reason, statement.message.clone());
-    let severity = statement.status.map(|is_good| if is_good { EventType::Normal } else { EventType::Warning });
-    let mut status = batch.status.clone().unwrap_or_default();
-    set_condition(&mut status.conditions, statement, batch.metadata.generation, now);
-    status.conditions.retain(|condition| condition.type_ == type_);
+    let mut conditions = batch.status.clone().unwrap_or_default().conditions;
+    for statement in &statements {
+        set_condition(&mut conditions, statement.clone(), batch.metadata.generation, now);
+    }
+    conditions.retain(|condition| statements.iter().any(|it| it.type_ == condition.type_));
     let patch = json!({
         "apiVersion": ImageBatch::api_version(&()),
         "kind": ImageBatch::kind(&()),
-        "status": { "conditions": status.conditions },
+        "status": { "conditions": conditions },
     });
-    // A field manager of its own: conditions are merged by their type.
-    let params = PatchParams::apply(NOTIFIER).force();
+    let params = PatchParams::apply(manager).force();
     let api = Api::<ImageBatch>::namespaced(context.client.clone(), &batch.namespace().unwrap_or_default());
     let (name, patch) = (batch.name_any(), Patch::Apply(patch));
     let batch = match failpoint::around("condition.patch", api.patch_status(&name, &params, &patch)).await {
@@ -119,8 +158,8 @@ pub(crate) async fn apply_condition(
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(None),
         Err(error) => return Err(ReconcileError::PatchStatus(error)),
     };
-    if let Some(severity) = severity {
-        publish(&context.recorder, &batch, severity, reason, "Notify", message).await;
+    for condition in conditions.iter().filter(|it| it.status != "Unknown") {
+        publish_condition(&context.recorder, &batch, condition, "Notify").await;
     }
     Ok(Some(batch))
 }
@@ -128,15 +167,14 @@ pub(crate) async fn apply_condition(
 /// Publishes what changed between two statuses.
 pub(crate) async fn publish_changes(recorder: &Recorder, batch: &ImageBatch, status: &ImageBatchStatus) {
     let before = batch.status.clone().unwrap_or_default();
-    for type_ in [ACCEPTED, SUCCEEDED] {
+    for type_ in [ACCEPTED, SUCCEEDED, RECONCILED, WORKERS_READY, WORKER_STUCK] {
         let Some(now) = status.condition(type_) else { continue };
         let changed = before.condition(type_).is_none_or(|it| it.status != now.status || it.reason != now.reason);
         // What is still Unknown is worth an Event only where it says what the batch waits for.
         if !changed || (type_ == ACCEPTED && now.status == "Unknown") {
             continue;
         }
-        let severity = if now.status == "False" { EventType::Warning } else { EventType::Normal };
-        publish(recorder, batch, severity, &now.reason, "Reconcile", now.message.clone()).await;
+        publish_condition(recorder, batch, now, "Reconcile").await;
     }
     // That a batch is held is told by what it says of its success.
     if let Some(now) = status.condition(SUSPENDED).filter(|it| it.reason == reason::RESUMED)
@@ -152,7 +190,21 @@ pub(super) async fn publish_expiry(recorder: &Recorder, batch: &ImageBatch) {
     publish(recorder, batch, EventType::Normal, "Expired", "Delete", note.to_owned()).await;
 }
 
-async fn publish(recorder: &Recorder, batch: &ImageBatch, type_: EventType, reason: &str, action: &str, note: String) {
+async fn publish_condition(recorder: &Recorder, batch: &ImageBatch, condition: &Condition, action: &str) {
+    let is_bad = is_problem(&condition.type_, &condition.status) || condition.reason == reason::POD_DELETED;
+    let severity = if is_bad { EventType::Warning } else { EventType::Normal };
+    publish(recorder, batch, severity, &condition.reason, action, condition.message.clone()).await;
+}
+
+/// Publishes an Event about a batch.
+pub(crate) async fn publish(
+    recorder: &Recorder,
+    batch: &ImageBatch,
+    type_: EventType,
+    reason: &str,
+    action: &str,
+    note: String,
+) {
     let note = Some(shorten(&note, MAX_NOTE));
     let event = Event { type_, reason: reason.to_owned(), note, action: action.to_owned(), secondary: None };
     // An Event is a courtesy; the batch goes on without it.

@@ -5,10 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use k8s_openapi::jiff::SignedDuration;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
+use super::backoff::Backoff;
 use super::job::WorkerArgs;
+use super::trouble::TroubleArgs;
+use super::workers::Looks;
 use crate::api::labels;
 use crate::egress::{Egress, EgressArgs};
 use crate::records::{Patience, Records, RecordsArgs};
@@ -16,6 +20,9 @@ use crate::storage::{Storage, StorageArgs};
 
 /// A batch's status is written at most this often while only its counts change.
 pub(super) const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+/// Storage is asked again for so long: a reconcile that waits for it keeps others from being reconciled, and
+/// comes again.
+const STORAGE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the controller.
 #[derive(Args, Debug)]
@@ -29,6 +36,9 @@ pub struct ControllerArgs {
     /// Seconds after which an uploaded CSV that no ImageBatch claims is removed.
     #[arg(long, env = "IMAGEBATCH_UPLOAD_GRACE_SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(600..=2_592_000))]
     pub upload_grace_seconds: u64,
+    /// What the controller puts up with, and for how long.
+    #[command(flatten)]
+    pub trouble: TroubleArgs,
     /// How the pods of Jobs are made.
     #[command(flatten)]
     pub worker: WorkerArgs,
@@ -52,6 +62,12 @@ pub struct Context {
     pub(super) namespaces: BTreeSet<String>,
     pub(super) worker: WorkerArgs,
     pub(super) recorder: Recorder,
+    /// How long a pod may be late before it is deleted by force; `None`: for ever.
+    pub(super) stuck_after: Option<SignedDuration>,
+    /// How long a clean-up may fail before it is given up; `None`: for ever.
+    pub(super) give_up_after: Option<SignedDuration>,
+    pub(super) backoff: Backoff,
+    pub(super) looks: Looks,
     /// When the status of a batch was last written, to hold back mere progress.
     written: Mutex<HashMap<String, Instant>>,
 }
@@ -62,11 +78,15 @@ impl Context {
         let reporter = Reporter { controller: labels::CONTROLLER.to_owned(), instance: std::env::var("HOSTNAME").ok() };
         Ok(Self {
             records: Records::new(&args.records, Patience::Short).await?,
-            storage: Storage::new(&args.storage)?,
+            storage: Storage::with_retries(&args.storage, STORAGE_PATIENCE)?,
             egress: Egress::new(&args.egress)?,
             namespaces: args.namespaces.iter().cloned().collect(),
             worker: args.worker.clone(),
             recorder: Recorder::new(client.clone(), reporter),
+            stuck_after: limit(args.trouble.stuck_pod_seconds),
+            give_up_after: limit(args.trouble.cleanup_give_up_seconds),
+            backoff: Backoff::default(),
+            looks: Looks::default(),
             written: Mutex::default(),
             client,
         })
@@ -90,4 +110,9 @@ impl Context {
             written.insert(uid.to_owned(), Instant::now());
         }
     }
+}
+
+/// 0 is no limit.
+fn limit(seconds: u32) -> Option<SignedDuration> {
+    (seconds > 0).then(|| SignedDuration::from_secs(seconds.into()))
 }

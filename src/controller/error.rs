@@ -38,6 +38,14 @@ pub enum ReconcileError {
     /// A Job cannot be created or scaled.
     #[error("failed to apply a Job")]
     ApplyJob(#[source] kube::Error),
+    /// The name of the batch's Job is taken.
+    #[error("there is a Job {name:?} already, and it belongs to {owner}: it must go first")]
+    JobNameTaken {
+        /// The Job's name.
+        name: String,
+        /// Whose it is.
+        owner: String,
+    },
     /// A Job cannot be deleted.
     #[error("failed to delete a Job")]
     DeleteJob(#[source] kube::Error),
@@ -47,6 +55,9 @@ pub enum ReconcileError {
     /// Pods of a deleted batch have not ended yet.
     #[error("{0} Jobs of the deleted batch are not gone yet")]
     JobsRemain(usize),
+    /// Not all objects of a deleted batch are deleted yet.
+    #[error("not all objects of the deleted batch are gone yet")]
+    ObjectsRemain,
     /// The status cannot be written.
     #[error("failed to patch the status")]
     PatchStatus(#[source] kube::Error),

@@ -3,6 +3,8 @@
 //! All of them store below their root, the batch they began with, and a retry's reports name images of the
 //! earlier ones. So what one of them stored goes with the last of them.
 
+use std::time::Duration;
+
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::json;
@@ -10,9 +12,13 @@ use serde_json::json;
 use super::context::Context;
 use super::error::ReconcileError;
 use crate::api::image_batch::{DeletionPolicy, ImageBatch};
-use crate::api::status::Retry;
+use crate::api::status::{ImageBatchStatus, Retry};
 use crate::records::request::Origin;
+use crate::storage::{Deleted, StorageError};
 
+/// Time for deletions in one reconcile, and for any other request of storage.
+const DELETION_TIME: Duration = Duration::from_secs(15);
+const REQUEST_TIME: Duration = Duration::from_secs(8);
 /// Retries that the status of a batch names.
 const MAX_NAMED: usize = 20;
 
@@ -48,29 +54,50 @@ pub(crate) async fn note_retry(context: &Context, batch: &ImageBatch, retry: &Re
 
 /// Deletes the images of a batch that goes, and all else that it and its retries stored, when it is the last of
 /// them; otherwise nothing. Once one of them went with `Retain`, everything stays.
+///
+/// Fails with [`ReconcileError::ObjectsRemain`] when it got on and has more to do.
 pub(crate) async fn release_objects(context: &Context, batch: &ImageBatch) -> Result<(), ReconcileError> {
     let namespace = batch.namespace().unwrap_or_default();
     let status = batch.status.clone().unwrap_or_default();
     let uid = batch.uid().unwrap_or_default();
     let keys = context.storage.keys().batch_or_retry(&namespace, &uid, status.retry.as_ref());
-    let is_alone = status.retry.is_none() && status.retried_by.is_empty();
     let deletes = batch.spec.deletion_policy == DeletionPolicy::Delete;
-    if is_alone {
-        return if deletes { Ok(context.storage.delete_below(keys.root()).await?) } else { Ok(()) };
-    }
     if !deletes {
-        context.storage.put_new(&keys.retained(), bytes::Bytes::new()).await?;
+        if !is_alone(&status) {
+            let key = keys.retained();
+            in_time("write", &key, context.storage.put_new(&key, bytes::Bytes::new())).await?;
+        }
         return Ok(());
     }
-    let others = Api::<ImageBatch>::namespaced(context.client.clone(), &namespace);
-    let others = others.list(&ListParams::default()).await.map_err(ReconcileError::ListBatches)?;
-    if others.iter().any(|other| holds_objects(other, batch)) {
-        return Ok(());
+    if !is_alone(&status) {
+        let others = Api::<ImageBatch>::namespaced(context.client.clone(), &namespace);
+        let others = others.list(&ListParams::default()).await.map_err(ReconcileError::ListBatches)?;
+        if others.iter().any(|other| holds_objects(other, batch)) {
+            return Ok(());
+        }
+        if in_time("read", &keys.retained(), context.storage.read(&keys.retained())).await?.is_some() {
+            return Ok(());
+        }
     }
-    if context.storage.read(&keys.retained()).await?.is_none() {
-        context.storage.delete_below(keys.root()).await?;
+    match context.storage.delete_below(keys.root(), DELETION_TIME).await? {
+        Deleted::All => Ok(()),
+        Deleted::Some => Err(ReconcileError::ObjectsRemain),
     }
-    Ok(())
+}
+
+/// Returns whether no other batch shares what a batch stored.
+pub(super) fn is_alone(status: &ImageBatchStatus) -> bool {
+    status.retry.is_none() && status.retried_by.is_empty()
+}
+
+/// Bounds a request, so that storage that hangs takes no reconcile's whole time.
+pub(super) async fn in_time<T>(
+    action: &'static str,
+    key: &str,
+    request: impl Future<Output = Result<T, StorageError>>,
+) -> Result<T, StorageError> {
+    let late = |_| Err(StorageError::Timeout { action, key: key.to_owned() });
+    tokio::time::timeout(REQUEST_TIME, request).await.unwrap_or_else(late)
 }
 
 /// Returns whether another ImageBatch needs what a batch and its retries have stored. Where both go and delete,

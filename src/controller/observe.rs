@@ -49,6 +49,8 @@ pub struct JobState {
     pub active: i32,
     /// Pods that run.
     pub ready: i32,
+    /// Pods that were told to end and have not yet.
+    pub terminating: i32,
     /// Pods that may run at the same time.
     pub parallelism: i32,
     /// How many pods have to complete.
@@ -208,6 +210,7 @@ fn state_of(job: &Job) -> JobState {
     JobState {
         active: status.active.unwrap_or_default(),
         ready: status.ready.unwrap_or_default(),
+        terminating: status.terminating.unwrap_or_default(),
         parallelism: spec.parallelism.unwrap_or(1),
         completions: spec.completions.unwrap_or(1),
         suspended: spec.suspend.unwrap_or_default(),

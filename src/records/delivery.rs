@@ -124,7 +124,7 @@ pub struct Attempt {
 impl Records {
     /// Records an event that is to be delivered; one that is there already stays as it is.
     pub async fn insert_delivery(&self, delivery: &Delivery) -> Result<(), RecordError> {
-        self.insert(DELIVERIES, "record a webhook", std::slice::from_ref(delivery)).await
+        self.insert(DELIVERIES, "record a webhook", std::slice::from_ref(delivery)).await.map(drop)
     }
 
     /// Returns pending deliveries whose time has come and those whose last attempt is untold, the longest due

@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use mongodb::bson::doc;
 use serde::{Deserialize, Serialize};
 
-use super::{RecordError, Records};
+use super::{Inserted, RecordError, Records};
 use crate::manifest::outcome::{ImageOutcome, RowOutcome};
 use crate::manifest::row::{Columns, Row};
 
@@ -99,11 +99,11 @@ impl OutcomeRecord {
 impl Records {
     /// Records products; those that exist stay as they are.
     pub async fn insert_products(&self, products: &[ProductRecord]) -> Result<(), RecordError> {
-        self.insert(PRODUCTS, "insert products", products).await
+        self.insert(PRODUCTS, "insert products", products).await.map(drop)
     }
 
     /// Records outcomes; those that exist stay as they are: the first outcome of a row is its outcome.
-    pub async fn insert_outcomes(&self, outcomes: &[OutcomeRecord]) -> Result<(), RecordError> {
+    pub async fn insert_outcomes(&self, outcomes: &[OutcomeRecord]) -> Result<Inserted, RecordError> {
         self.insert(OUTCOMES, "insert outcomes", outcomes).await
     }
 

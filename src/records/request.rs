@@ -83,7 +83,7 @@ impl Records {
     pub async fn insert_request(&self, uid: &str, origin: &Origin) -> Result<(), RecordError> {
         let mut fields = fields(origin)?;
         fields.insert("_id", uid);
-        self.insert(REQUESTS, "record a request", &[fields]).await
+        self.insert(REQUESTS, "record a request", &[fields]).await.map(drop)
     }
 
     /// Mirrors the ImageBatch's status; the controller is the only one that updates these documents.

@@ -89,14 +89,14 @@ impl Records {
     pub async fn insert_ingest(&self, batch: &str, result: &IngestResult) -> Result<(), RecordError> {
         let id = format!("{batch}:ingest");
         let record = ResultRecord { id, batch: batch.to_owned(), ingest: Some(result.clone()), report: None };
-        self.insert(RESULTS, "record ingest's result", &[record]).await
+        self.insert(RESULTS, "record ingest's result", &[record]).await.map(drop)
     }
 
     /// Records what the report added up to.
     pub async fn insert_report(&self, batch: &str, result: &ReportResult) -> Result<(), RecordError> {
         let id = format!("{batch}:report");
         let record = ResultRecord { id, batch: batch.to_owned(), ingest: None, report: Some(result.clone()) };
-        self.insert(RESULTS, "record the report's result", &[record]).await
+        self.insert(RESULTS, "record the report's result", &[record]).await.map(drop)
     }
 
     /// Returns what the batch's stages have found so far.

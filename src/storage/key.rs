@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! <prefix>/<namespace>/uploads/<id>.csv                            the source, by the gateway
-//! <prefix>/<namespace>/<uid>/batch/source.csv                      a source fetched by URL, by ingest
+//! <prefix>/<namespace>/<uid>/batch/source.csv                      a source fetched by URL, or mounted, by ingest
 //! <prefix>/<namespace>/<uid>/batch/manifest.json                   by ingest
 //! <prefix>/<namespace>/<uid>/batch/shards/<index>.jsonl            by ingest
 //! <prefix>/<namespace>/<uid>/batch/problems.json                   by ingest
@@ -117,7 +117,7 @@ impl BatchKeys {
         format!("{}/retained", self.root)
     }
 
-    /// Returns the key of a source that was fetched by its URL.
+    /// Returns the key of a source that was fetched by its URL or read from a ConfigMap.
     #[must_use]
     pub fn source(&self) -> String {
         format!("{}/source.csv", self.own)

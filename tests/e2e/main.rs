@@ -7,4 +7,5 @@ mod cluster;
 mod disruption;
 mod kubectl;
 mod lifecycle;
+mod lost_node;
 mod upload;

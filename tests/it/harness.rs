@@ -138,12 +138,17 @@ impl Harness {
         Running(tokio::spawn(run_controller(batches, self.controller_context().await)))
     }
 
-    /// Runs a controller whose environment differs in a variable.
-    pub(crate) async fn controller_with(&self, name: &str, value: String) -> Running {
-        let mut environment = self.environment.clone();
-        environment.insert(name.to_owned(), value);
-        let context = controller_context(self.client.clone(), &self.namespace, &environment).await;
+    /// Runs a controller of the test's namespace with further variables, until the guard is dropped.
+    pub(crate) async fn controller_with(&self, variables: &[(&str, &str)]) -> Running {
+        let context = self.context_with(self.client.clone(), variables).await;
         Running(tokio::spawn(run_controller(self.batches(), context)))
+    }
+
+    /// Returns a controller's context with further variables, whose requests go by this client.
+    pub(crate) async fn context_with(&self, client: Client, variables: &[(&str, &str)]) -> Context {
+        let mut environment = self.environment.clone();
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        controller_context(client, &self.namespace, &environment).await
     }
 
     /// Removes uploads of the test's namespace that no batch claims, as the controller does now and then.
@@ -246,7 +251,7 @@ async fn controller_context(client: Client, namespace: &str, environment: &BTree
     Context::new(client, &args).await.expect("controller arguments")
 }
 
-async fn run_controller(batches: Api<ImageBatch>, context: Context) {
+pub(crate) async fn run_controller(batches: Api<ImageBatch>, context: Context) {
     let context = Arc::new(context);
     tokio::select! {
         () = controller::run(batches, Arc::clone(&context), std::future::pending()) => {}

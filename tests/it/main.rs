@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod adversity;
 mod codes;
 mod compressor;
 mod controller;
