@@ -18,11 +18,16 @@ pub mod deliver;
 pub mod error;
 pub mod health;
 pub mod job;
+pub mod kueue;
 pub mod lineage;
 pub mod observe;
+pub mod places;
 pub mod plan;
+pub mod queue;
 pub mod status;
 pub mod webhook;
+pub mod worker_pod;
+pub mod workloads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,16 +116,23 @@ pub async fn run(
         let jobs = Api::<Job>::namespaced(context.client.clone(), namespace);
         controller = controller.owns(jobs, watcher::Config::default().labels(&managed));
     }
-    controller
-        .run(reconcile, error_policy, context)
+    let turns = context.places.open(controller.store());
+    let changes = context.workloads.changes();
+    let work = controller
+        .reconcile_on(turns)
+        .reconcile_on(changes)
+        .run(reconcile, error_policy, Arc::clone(&context))
         .for_each(|result| async move {
             // Errors of reconciles are logged by the policy; these are the watches'.
             match result {
                 Ok(_) | Err(ControllerError::ReconcilerFailed(..) | ControllerError::ObjectNotFound(_)) => {}
                 Err(error) => tracing::warn!(%error, "a watch failed, it starts again"),
             }
-        })
-        .await;
+        });
+    tokio::select! {
+        () = work => {}
+        () = context.workloads.watch(&context.client, context.namespaces.iter()) => {}
+    }
 }
 
 /// Brings one batch a step further.
@@ -142,7 +154,9 @@ async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Resul
             Event::Cleanup(batch) => {
                 let now = Time(Timestamp::now());
                 failpoint::around("batch.cleanup", cleanup::clean_up(&context, &batch, now)).await?;
-                context.note_written(&batch.uid().unwrap_or_default(), true);
+                let uid = batch.uid().unwrap_or_default();
+                context.places.leave(&uid);
+                context.note_written(&uid, true);
                 Ok(Action::await_change())
             }
         }
@@ -157,6 +171,7 @@ async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Resul
 async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, ReconcileError> {
     let before = batch.status.clone().unwrap_or_default();
     if before.is_finished() {
+        context.places.leave(&batch.uid().unwrap_or_default());
         return Ok(Action::await_change());
     }
     let (uid, namespace) = (batch.uid().unwrap_or_default(), batch.namespace().unwrap_or_default());
@@ -167,6 +182,7 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
     let deadline = start.saturating_add(SignedDuration::from_secs(batch.spec.active_deadline_seconds)).unwrap_or(start);
     let retry = before.retry.as_ref();
     let plan = plan(Subject { spec: &batch.spec, retry, enabled, deadline }, &observed, now.0);
+    let plan = queue::take_turn(context, batch, &observed, plan).await;
     if let Some(Retried::Ready(retry)) = &observed.retried {
         lineage::note_retry(context, batch, retry).await?;
     }
@@ -206,8 +222,9 @@ fn is_mere_progress(before: &ImageBatchStatus, after: &ImageBatchStatus) -> bool
 }
 
 fn next(plan: &Plan) -> Action {
-    match plan.phase {
+    match &plan.phase {
         Phase::Ended(_) => Action::await_change(),
+        Phase::Queued { reason, position, .. } => Action::requeue(queue::interval(reason, *position)),
         Phase::WaitingForSource { .. } => Action::requeue(SOURCE_INTERVAL),
         _ => Action::requeue(STATUS_INTERVAL),
     }

@@ -22,12 +22,18 @@ pub const WEBHOOK_DELIVERED: &str = "WebhookDelivered";
 pub mod reason {
     /// The batch is seen but no pod has run yet.
     pub const PENDING: &str = "Pending";
+    /// The batch waits for its turn, in the installation's queue or in Kueue's.
+    pub const QUEUED: &str = "Queued";
+    /// The batch has a `queueName`, and there is no Kueue that would start its Jobs.
+    pub const QUEUE_NOT_AVAILABLE: &str = "QueueNotAvailable";
     /// The source is read, validated and split into shards.
     pub const INGESTING: &str = "Ingesting";
     /// Images are fetched, compressed and stored.
     pub const RUNNING: &str = "Running";
     /// The report is written.
     pub const REPORTING: &str = "Reporting";
+    /// `spec.suspend` holds the batch: nothing of it runs or starts.
+    pub const SUSPENDED: &str = "Suspended";
     /// Every image has a stored result.
     pub const COMPLETED: &str = "Completed";
     /// The batch ran to its end and some images have no result.

@@ -38,6 +38,9 @@ pub struct ImageBatchStatus {
     /// Of the succeeded, those whose result an earlier batch has stored; only a retry has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reused: Option<i64>,
+    /// Place in the installation's own queue, counted from 1; only while the batch waits there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<i32>,
     /// Pods of the batch that run now.
     #[serde(default)]
     pub active: i32,
@@ -59,7 +62,7 @@ pub struct ImageBatchStatus {
     /// Time from start to completion, such as `12s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
-    /// When the controller first saw the batch.
+    /// When the batch began: when the controller first saw it, or when it no longer had to wait in a queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
     /// When the batch finished, whatever the outcome.

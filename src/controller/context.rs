@@ -4,11 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use clap::Args;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
 use super::job::WorkerArgs;
+use super::places::Places;
+use super::workloads::Workloads;
 use crate::api::labels;
 use crate::egress::{Egress, EgressArgs};
 use crate::records::{Patience, Records, RecordsArgs};
@@ -29,6 +32,13 @@ pub struct ControllerArgs {
     /// Seconds after which an uploaded CSV that no ImageBatch claims is removed.
     #[arg(long, env = "IMAGEBATCH_UPLOAD_GRACE_SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(600..=2_592_000))]
     pub upload_grace_seconds: u64,
+    /// Most batches that are worked on at the same time, the oldest first; 0 means any number. Those in a queue
+    /// of Kueue's do not count.
+    #[arg(long, env = "IMAGEBATCH_MAX_ACTIVE_BATCHES", default_value_t = 0)]
+    pub max_active_batches: usize,
+    /// Serve batches in queues of Kueue's; needs the right to list, watch and patch its Workloads.
+    #[arg(long, env = "IMAGEBATCH_KUEUE", action = clap::ArgAction::Set, default_value_t = false)]
+    pub kueue: bool,
     /// How the pods of Jobs are made.
     #[command(flatten)]
     pub worker: WorkerArgs,
@@ -52,6 +62,10 @@ pub struct Context {
     pub(super) namespaces: BTreeSet<String>,
     pub(super) worker: WorkerArgs,
     pub(super) recorder: Recorder,
+    /// Who may be worked on at the same time.
+    pub(super) places: Places,
+    /// What Kueue says of the Jobs in its queues.
+    pub(super) workloads: Workloads,
     /// When the status of a batch was last written, to hold back mere progress.
     written: Mutex<HashMap<String, Instant>>,
 }
@@ -59,6 +73,7 @@ pub struct Context {
 impl Context {
     /// Connects to MongoDB and object storage, both lazily.
     pub async fn new(client: Client, args: &ControllerArgs) -> anyhow::Result<Self> {
+        args.worker.check().context("the settings of the worker pods (the chart's value worker)")?;
         let reporter = Reporter { controller: labels::CONTROLLER.to_owned(), instance: std::env::var("HOSTNAME").ok() };
         Ok(Self {
             records: Records::new(&args.records, Patience::Short).await?,
@@ -67,6 +82,8 @@ impl Context {
             namespaces: args.namespaces.iter().cloned().collect(),
             worker: args.worker.clone(),
             recorder: Recorder::new(client.clone(), reporter),
+            places: Places::new(args.max_active_batches),
+            workloads: Workloads::new(args.kueue),
             written: Mutex::default(),
             client,
         })

@@ -9,7 +9,7 @@ use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 
 use super::error::ReconcileError;
-use super::webhook;
+use super::{kueue, webhook};
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::progress::Counts;
@@ -25,6 +25,8 @@ use crate::records::result::{IngestResult, ReportResult, Results};
 pub struct Observed {
     /// The batch's Jobs that exist.
     pub jobs: BTreeMap<Stage, JobState>,
+    /// The Job that works, where Kueue starts and stops it.
+    pub queued_job: Option<QueuedJob>,
     /// What ingest found, once it has.
     pub ingest: Option<IngestResult>,
     /// The final figures, once the report is written.
@@ -52,6 +54,17 @@ pub struct JobState {
     pub completions: i32,
     /// How it ended; absent while pods of it may still run.
     pub ended: Option<JobEnd>,
+}
+
+/// A Job that has not ended and waits, or waited, in a queue of Kueue's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedJob {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Whether its pods may not run now.
+    pub suspended: bool,
 }
 
 /// How a Job ended.
@@ -98,6 +111,7 @@ pub(crate) async fn observe(
     let jobs = Api::<Job>::namespaced(client.clone(), &namespace);
     let selector = ListParams::default().labels(&format!("{}={uid}", labels::BATCH_UID));
     let listed = jobs.list(&selector).await.map_err(ReconcileError::ListJobs)?;
+    let queued_job = listed.iter().find_map(queued_job);
     let jobs: BTreeMap<Stage, JobState> =
         listed.iter().filter_map(|job| Some((stage_of(job)?, state_of(job)))).collect();
 
@@ -123,7 +137,7 @@ pub(crate) async fn observe(
         }
         _ => None,
     };
-    Ok(Observed { jobs, ingest, report, progress, config_map, retried, webhook_problem })
+    Ok(Observed { jobs, queued_job, ingest, report, progress, config_map, retried, webhook_problem })
 }
 
 fn retried(name: &str, found: Option<&ImageBatch>) -> Retried {
@@ -176,6 +190,14 @@ pub(super) async fn signers_at(
 fn stage_of(job: &Job) -> Option<Stage> {
     let label = job.labels().get(labels::STAGE)?;
     Stage::ALL.into_iter().find(|stage| stage.as_str() == label)
+}
+
+fn queued_job(job: &Job) -> Option<QueuedJob> {
+    if !kueue::is_queued(job) || state_of(job).ended.is_some() {
+        return None;
+    }
+    let suspended = job.spec.as_ref().and_then(|it| it.suspend).unwrap_or_default();
+    Some(QueuedJob { name: job.name_any(), uid: job.uid()?, suspended })
 }
 
 fn state_of(job: &Job) -> JobState {

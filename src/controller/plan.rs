@@ -47,6 +47,15 @@ pub enum Phase {
         /// A sentence for people.
         message: String,
     },
+    /// Its turn has not come.
+    Queued {
+        /// One of `condition::reason`'s words.
+        reason: &'static str,
+        /// A sentence for people.
+        message: String,
+        /// Its place in the installation's own line.
+        position: Option<i32>,
+    },
     /// No pod runs yet.
     Pending,
     /// The source is read.

@@ -30,7 +30,14 @@ pub fn compute_status(
     let mut status = batch.status.clone().unwrap_or_default();
     let uid = batch.metadata.uid.as_deref().unwrap_or_default();
     status.observed_generation = batch.metadata.generation;
-    status.start_time.get_or_insert_with(|| now.clone());
+    status.queue_position = match &plan.phase {
+        Phase::Queued { position, .. } => *position,
+        _ => {
+            // Time in a queue is no time of work.
+            status.start_time.get_or_insert_with(|| now.clone());
+            None
+        }
+    };
     status.selector = Some(format!("{}={uid}", labels::BATCH_UID));
     status.active = observed.jobs.values().map(|job| job.active).sum();
     if let Some(Retried::Ready(retry)) = &observed.retried {
@@ -170,6 +177,7 @@ fn succeeded(status: &ImageBatchStatus, phase: &Phase) -> (Option<bool>, &'stati
     let images = status.images.unwrap_or_default();
     let end = match phase {
         Phase::WaitingForSource { reason, message } => return (None, reason, message.clone()),
+        Phase::Queued { reason, message, .. } => return (None, reason, message.clone()),
         Phase::Pending => return (None, reason::PENDING, "waiting for a pod".to_owned()),
         Phase::Ingesting => return (None, reason::INGESTING, "reading the source".to_owned()),
         Phase::Running => return (None, reason::RUNNING, "compressing images".to_owned()),

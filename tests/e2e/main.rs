@@ -6,4 +6,5 @@
 mod cluster;
 mod disruption;
 mod kubectl;
+mod kueue;
 mod upload;

@@ -14,6 +14,8 @@ mod layering;
 mod manifest;
 mod messy;
 mod path;
+mod pods;
+mod queue;
 mod repeat;
 mod retry;
 mod sandbox;
