@@ -20,11 +20,14 @@ pub mod health;
 pub mod job;
 pub mod kueue;
 pub mod lineage;
+mod mode;
 pub mod observe;
 pub mod places;
 pub mod plan;
+pub mod probe;
 pub mod queue;
 pub mod status;
+pub mod stop;
 pub mod webhook;
 pub mod worker_pod;
 pub mod workloads;
@@ -35,7 +38,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config, Controller, Error as ControllerError};
@@ -63,6 +66,7 @@ const CONCURRENT_RECONCILES: u16 = 8;
 pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
     let client = kube::Client::try_default().await?;
     let context = Arc::new(Context::new(client, args).await?);
+    probe::check_worker_pod(&context).await?;
     let (ready, is_ready) = watch::channel(false);
     let stop = CancellationToken::new();
     let health = tokio::spawn(health::serve(args.ops_listen, is_ready, stop.clone().cancelled_owned()));
@@ -79,6 +83,7 @@ pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
             () = run(batches, Arc::clone(&context), stop.clone().cancelled_owned()) => {}
             () = collect_again_and_again(&context, grace) => {}
             () = deliver::run(&context) => {}
+            () = workloads::run(&context) => {}
         }
     };
     let mut work = std::pin::pin!(work);
@@ -129,10 +134,7 @@ pub async fn run(
                 Err(error) => tracing::warn!(%error, "a watch failed, it starts again"),
             }
         });
-    tokio::select! {
-        () = work => {}
-        () = context.workloads.watch(&context.client, context.namespaces.iter()) => {}
-    }
+    work.await;
 }
 
 /// Brings one batch a step further.
@@ -178,8 +180,7 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
     let enabled = context.is_enabled(&namespace);
     let observed = if enabled { observe(&context.client, &context.records, batch).await? } else { Observed::default() };
     let now = Time(Timestamp::now());
-    let start = before.start_time.as_ref().map_or(now.0, |it| it.0);
-    let deadline = start.saturating_add(SignedDuration::from_secs(batch.spec.active_deadline_seconds)).unwrap_or(start);
+    let deadline = stop::deadline(batch, now.0);
     let retry = before.retry.as_ref();
     let plan = plan(Subject { spec: &batch.spec, retry, enabled, deadline }, &observed, now.0);
     let plan = queue::take_turn(context, batch, &observed, plan).await;
@@ -187,7 +188,7 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         lineage::note_retry(context, batch, retry).await?;
     }
     if let Some(step) = &plan.step {
-        apply::apply_step(&context.client, &context.recorder, &context.worker, batch, step).await?;
+        apply::apply_step(context, batch, step).await?;
     }
     let keys = context.storage.keys().batch_or_retry(&namespace, &uid, retry);
     let status = status::compute_status(batch, &keys, &observed, &plan, &now);
@@ -223,7 +224,7 @@ fn is_mere_progress(before: &ImageBatchStatus, after: &ImageBatchStatus) -> bool
 
 fn next(plan: &Plan) -> Action {
     match &plan.phase {
-        Phase::Ended(_) => Action::await_change(),
+        Phase::Ended(_) | Phase::Suspended => Action::await_change(),
         Phase::Queued { reason, position, .. } => Action::requeue(queue::interval(reason, *position)),
         Phase::WaitingForSource { .. } => Action::requeue(SOURCE_INTERVAL),
         _ => Action::requeue(STATUS_INTERVAL),

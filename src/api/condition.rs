@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 /// Whether the source can be worked on.
 pub const ACCEPTED: &str = "Accepted";
+/// Whether the batch is held by `spec.suspend`.
+pub const SUSPENDED: &str = "Suspended";
 /// Unknown while the batch runs; True when every image succeeded.
 pub const SUCCEEDED: &str = "Succeeded";
 /// Whether `output.csv` and `failed.csv` can be downloaded.
@@ -34,6 +36,12 @@ pub mod reason {
     pub const REPORTING: &str = "Reporting";
     /// `spec.suspend` holds the batch: nothing of it runs or starts.
     pub const SUSPENDED: &str = "Suspended";
+    /// The batch was held and goes on.
+    pub const RESUMED: &str = "Resumed";
+    /// The batch was never held.
+    pub const NOT_SUSPENDED: &str = "NotSuspended";
+    /// The batch is stopped before its end: its pods are being ended.
+    pub const STOPPING: &str = "Stopping";
     /// Every image has a stored result.
     pub const COMPLETED: &str = "Completed";
     /// The batch ran to its end and some images have no result.
@@ -56,6 +64,10 @@ pub mod reason {
     pub const REPORT_FAILED: &str = "ReportFailed";
     /// `activeDeadlineSeconds` was reached.
     pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+    /// `spec.cancel` was set.
+    pub const CANCELLED: &str = "Cancelled";
+    /// More images failed than `spec.maxFailedPercent` allows.
+    pub const TOO_MANY_FAILURES: &str = "TooManyFailures";
     /// The ImageBatch was deleted before its end.
     pub const DELETED: &str = "Deleted";
     /// The report is written.

@@ -15,8 +15,8 @@ use super::source::{Source, Validation};
 use super::status::ImageBatchStatus;
 use super::webhook::Webhook;
 
-/// What a user asks for. Everything but `parallelism` and `deletionPolicy` is immutable:
-/// another source or quality is another batch.
+/// What a user asks for. Everything but `suspend`, `cancel`, `parallelism`, `ttlSecondsAfterFinished` and
+/// `deletionPolicy` is immutable: another source or quality is another batch.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "imagebatch.io",
@@ -55,6 +55,9 @@ use super::webhook::Webhook;
     validation = Rule::new("self.report == oldSelf.report").message("spec.report is immutable: create another ImageBatch"),
     validation = Rule::new("has(self.webhook) == has(oldSelf.webhook) && (!has(self.webhook) || self.webhook == oldSelf.webhook)").message("spec.webhook is immutable: create another ImageBatch"),
     validation = Rule::new("self.activeDeadlineSeconds == oldSelf.activeDeadlineSeconds").message("spec.activeDeadlineSeconds is immutable: create another ImageBatch"),
+    validation = Rule::new("has(self.maxFailedPercent) == has(oldSelf.maxFailedPercent) && (!has(self.maxFailedPercent) || self.maxFailedPercent == oldSelf.maxFailedPercent)").message("spec.maxFailedPercent is immutable: create another ImageBatch"),
+    validation = Rule::new("!has(oldSelf.cancel) || (has(self.cancel) && self.cancel == oldSelf.cancel)").message("spec.cancel may be set once, and is neither changed nor unset: retry the batch instead"),
+    validation = Rule::new("!has(self.ttlSecondsAfterFinished) || self.deletionPolicy == 'Retain'").message("spec.ttlSecondsAfterFinished is refused beside deletionPolicy Delete: expiry would delete images that are in use; they go only when somebody deletes the ImageBatch"),
     validation = Rule::new("has(self.queueName) == has(oldSelf.queueName) && (!has(self.queueName) || self.queueName == oldSelf.queueName)").message("spec.queueName is immutable: create another ImageBatch"),
     validation = Rule::new("has(self.minParallelism) == has(oldSelf.minParallelism) && (!has(self.minParallelism) || self.minParallelism == oldSelf.minParallelism)").message("spec.minParallelism is immutable: create another ImageBatch"),
     validation = Rule::new("has(self.workloadPriorityClassName) == has(oldSelf.workloadPriorityClassName) && (!has(self.workloadPriorityClassName) || self.workloadPriorityClassName == oldSelf.workloadPriorityClassName)").message("spec.workloadPriorityClassName is immutable: create another ImageBatch"),
@@ -87,6 +90,16 @@ pub struct ImageBatchSpec {
     #[schemars(range(min = 1, max = 1000))]
     pub parallelism: i32,
 
+    /// Whether the batch is held: nothing of it runs or starts until this is false again. What is done stays
+    /// done. May be changed at any time.
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// Stops the batch for good: what is done is kept and reported, the other images are reported as
+    /// `NotProcessed`. May be set once, also while the batch is suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<Cancel>,
+
     /// The LocalQueue of Kueue that the batch's Jobs wait in, in the ImageBatch's namespace. Kueue then
     /// decides when they run, and may interrupt them for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,11 +123,23 @@ pub struct ImageBatchSpec {
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub priority_class_name: Option<String>,
 
-    /// Seconds from the start after which the batch is stopped. Images that were not reached by
-    /// then are reported as `NotProcessed`.
+    /// Seconds from the start after which the batch is stopped; time that it was suspended does not count.
+    /// Images that were not reached by then are reported as `NotProcessed`.
     #[serde(default = "default_deadline")]
     #[schemars(range(min = 60, max = 2_592_000))]
     pub active_deadline_seconds: i64,
+
+    /// The batch is stopped once more than this share of all its images has failed, in per cent. With 0 the
+    /// first failure stops it; without it none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub max_failed_percent: Option<i32>,
+
+    /// Seconds after its end at which the ImageBatch is deleted; images, reports and records stay. Without it
+    /// the ImageBatch stays too. May be changed at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 315_360_000))]
+    pub ttl_seconds_after_finished: Option<i64>,
 
     /// Whether deleting the ImageBatch also deletes its images, reports and records.
     #[serde(default)]
@@ -123,6 +148,14 @@ pub struct ImageBatchSpec {
     /// Who is told of the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
+}
+
+/// That a batch is to be stopped, and why.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct Cancel {
+    /// A sentence for people.
+    #[schemars(length(min = 1, max = 256))]
+    pub reason: String,
 }
 
 /// What the reports hold.

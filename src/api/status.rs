@@ -13,7 +13,7 @@ pub struct ImageBatchStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Accepted`, `Succeeded`, `ReportReady`, `Finished` and `WebhookDelivered`; see `api::condition`.
+    /// `Accepted`, `Suspended`, `Succeeded`, `ReportReady`, `Finished` and `WebhookDelivered`; see `api::condition`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
@@ -65,6 +65,9 @@ pub struct ImageBatchStatus {
     /// When the batch began: when the controller first saw it, or when it no longer had to wait in a queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
+    /// Seconds that the batch was suspended, those of a suspension that lasts not included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_seconds: Option<i64>,
     /// When the batch finished, whatever the outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,

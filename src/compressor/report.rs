@@ -18,7 +18,7 @@ use crate::manifest::report::{ReportWriter, Totals};
 use crate::manifest::row::Row;
 use crate::manifest::shard::{read_lines, write_lines};
 use crate::records::ledger::OutcomeRecord;
-use crate::records::result::ReportResult;
+use crate::records::result::{ReportResult, Unprocessed};
 
 /// Runs the stage. Running it again writes the same files.
 pub(crate) async fn report(worker: &Worker) -> Result<(), StageError> {
@@ -57,9 +57,10 @@ pub(crate) async fn report(worker: &Worker) -> Result<(), StageError> {
     failpoint::around("output.put", output.into_inner().shutdown()).await.map_err(stream)?;
     failpoint::around("failed.put", failed.into_inner().shutdown()).await.map_err(stream)?;
 
-    let Totals { rows, counts, failures } = totals;
-    tracing::info!(batch.name = worker.input.name, counts.succeeded, counts.failed, "reported");
-    let result = ReportResult { rows, counts, failures };
+    let Totals { rows, counts, failures, unprocessed } = totals;
+    tracing::info!(batch.name = worker.input.name, counts.succeeded, counts.failed, unprocessed, "reported");
+    let unprocessed = Unprocessed { images: unprocessed, cause: worker.input.unprocessed_because };
+    let result = ReportResult { rows, counts, failures, unprocessed: Some(unprocessed) };
     Ok(failpoint::around("report.insert", worker.records.insert_report(&worker.input.uid, &result)).await?)
 }
 
@@ -104,6 +105,10 @@ fn not_processed(row: &Row, cause: UnprocessedCause) -> RowOutcome {
     let message = match cause {
         UnprocessedCause::ShardFailed => "ShardFailed: the pods of this part of the batch failed too often",
         UnprocessedCause::DeadlineExceeded => "DeadlineExceeded: the batch was stopped at activeDeadlineSeconds",
+        UnprocessedCause::Cancelled => "Cancelled: the batch was cancelled",
+        UnprocessedCause::TooManyFailures => {
+            "TooManyFailures: the batch was stopped as more images had failed than maxFailedPercent allows"
+        }
     };
     let failed = |url: &String| ImageOutcome::failed(url, FailureReason::NotProcessed, message.to_owned());
     let kept = |slot: usize| row.kept.get(slot).cloned().flatten();

@@ -2,51 +2,79 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 
 use super::context::Context;
 use super::error::ReconcileError;
-use super::job::{WorkerArgs, job};
+use super::job::job;
 use super::plan::Step;
-use crate::api::condition::{ACCEPTED, SUCCEEDED, Statement, set_condition};
+use crate::api::condition::{ACCEPTED, SUCCEEDED, SUSPENDED, Statement, reason, set_condition};
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
-use crate::api::stage::Stage;
 use crate::api::status::ImageBatchStatus;
 use crate::failpoint;
+use crate::manifest::problem::shorten;
 
 /// Field manager of what may change in a Job that exists.
 const SCALER: &str = "imagebatch-controller-scale";
 /// Field manager of the condition that says what became of the webhook.
 const NOTIFIER: &str = "imagebatch-controller-webhook";
+/// Bytes of an Event's note: the API server takes less than 1 kB.
+const MAX_NOTE: usize = 1_000;
 
 /// Carries out a step; may be repeated.
-pub(crate) async fn apply_step(
-    client: &Client,
-    recorder: &Recorder,
-    settings: &WorkerArgs,
-    batch: &ImageBatch,
-    step: &Step,
-) -> Result<(), ReconcileError> {
-    let jobs = Api::<Job>::namespaced(client.clone(), &batch.namespace().unwrap_or_default());
-    if let Step::Scale(parallelism) = step {
-        let name = Stage::Compress.job_name(&batch.name_any());
-        let patch = json!({ "apiVersion": "batch/v1", "kind": "Job", "spec": { "parallelism": parallelism } });
-        let params = PatchParams::apply(SCALER).force();
-        jobs.patch(&name, &params, &Patch::Apply(patch)).await.map_err(ReconcileError::ApplyJob)?;
-        return Ok(());
+pub(crate) async fn apply_step(context: &Context, batch: &ImageBatch, step: &Step) -> Result<(), ReconcileError> {
+    let jobs = Api::<Job>::namespaced(context.client.clone(), &batch.namespace().unwrap_or_default());
+    match step {
+        Step::Start { .. } => start_job(context, &jobs, batch, step).await,
+        Step::End(stages) => {
+            for stage in stages {
+                delete_job(&jobs, &stage.job_name(&batch.name_any())).await?;
+            }
+            Ok(())
+        }
+        Step::Switch { workload, active } => {
+            let namespace = batch.namespace().unwrap_or_default();
+            let switch = context.workloads.set_active(&context.client, &namespace, workload, *active);
+            switch.await.map_err(ReconcileError::PatchWorkload)
+        }
+        Step::Adjust { stage, suspend, parallelism, deadline_seconds } => {
+            // Always all of them: what a field manager does not name any more is removed.
+            let spec = json!({
+                "suspend": suspend,
+                "parallelism": parallelism,
+                "activeDeadlineSeconds": deadline_seconds,
+            });
+            let patch = Patch::Apply(json!({ "apiVersion": "batch/v1", "kind": "Job", "spec": spec }));
+            let params = PatchParams::apply(SCALER).force();
+            let name = stage.job_name(&batch.name_any());
+            jobs.patch(&name, &params, &patch).await.map(drop).map_err(ReconcileError::ApplyJob)
+        }
     }
-    let Some(job) = job(batch, step, settings).map_err(ReconcileError::BuildJob)? else { return Ok(()) };
+}
+
+/// Deletes a Job; it is gone once its pods are.
+pub(super) async fn delete_job(jobs: &Api<Job>, name: &str) -> Result<(), ReconcileError> {
+    match jobs.delete(name, &DeleteParams::foreground()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(ReconcileError::DeleteJob(error)),
+    }
+}
+
+async fn start_job(context: &Context, jobs: &Api<Job>, batch: &ImageBatch, step: &Step) -> Result<(), ReconcileError> {
+    let Some(job) = job(batch, step, &context.worker).map_err(ReconcileError::BuildJob)? else { return Ok(()) };
     let name = job.name_any();
     // Not forced: a Job of that name that belongs to an earlier ImageBatch must go first.
     let params = PatchParams::apply(labels::CONTROLLER);
     let patch = Patch::Apply(&job);
     let apply = failpoint::around("job.apply", jobs.patch(&name, &params, &patch));
     apply.await.map_err(ReconcileError::ApplyJob)?;
-    publish(recorder, batch, EventType::Normal, "JobCreated", "CreateJob", format!("created Job {name}")).await;
+    let note = format!("created Job {name}");
+    publish(&context.recorder, batch, EventType::Normal, "JobCreated", "CreateJob", note).await;
     Ok(())
 }
 
@@ -115,11 +143,17 @@ pub(crate) async fn publish_changes(recorder: &Recorder, batch: &ImageBatch, sta
         let severity = if now.status == "False" { EventType::Warning } else { EventType::Normal };
         publish(recorder, batch, severity, &now.reason, "Reconcile", now.message.clone()).await;
     }
+    // That a batch is held is told by what it says of its success.
+    if let Some(now) = status.condition(SUSPENDED).filter(|it| it.reason == reason::RESUMED)
+        && before.condition(SUSPENDED).is_some_and(|it| it.status == "True")
+    {
+        publish(recorder, batch, EventType::Normal, &now.reason, "Reconcile", now.message.clone()).await;
+    }
 }
 
 async fn publish(recorder: &Recorder, batch: &ImageBatch, type_: EventType, reason: &str, action: &str, note: String) {
-    let event =
-        Event { type_, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: None };
+    let note = Some(shorten(&note, MAX_NOTE));
+    let event = Event { type_, reason: reason.to_owned(), note, action: action.to_owned(), secondary: None };
     // An Event is a courtesy; the batch goes on without it.
     if let Err(error) = recorder.publish(&event, &batch.object_ref(&())).await {
         tracing::warn!(batch.name = batch.name_any(), reason, %error, "failed to publish an Event");

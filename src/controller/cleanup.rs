@@ -4,11 +4,11 @@
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ListParams};
+use kube::api::{Api, ListParams};
 
 use super::context::Context;
 use super::error::ReconcileError;
-use super::lineage;
+use super::{apply, lineage};
 use crate::api::condition::{FINISHED, SUCCEEDED, Statement, reason, set_condition};
 use crate::api::image_batch::{DeletionPolicy, ImageBatch};
 use crate::api::labels;
@@ -61,11 +61,7 @@ async fn end_jobs(context: &Context, batch: &ImageBatch) -> Result<(), Reconcile
     let selector = format!("{}={}", labels::BATCH_UID, batch.uid().unwrap_or_default());
     let remaining = jobs.list(&ListParams::default().labels(&selector)).await.map_err(ReconcileError::ListJobs)?;
     for job in remaining.iter().filter(|job| job.metadata.deletion_timestamp.is_none()) {
-        match jobs.delete(&job.name_any(), &DeleteParams::foreground()).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            Err(error) => return Err(ReconcileError::DeleteJob(error)),
-        }
+        apply::delete_job(&jobs, &job.name_any()).await?;
     }
     if remaining.items.is_empty() { Ok(()) } else { Err(ReconcileError::JobsRemain(remaining.items.len())) }
 }

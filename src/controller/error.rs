@@ -38,6 +38,9 @@ pub enum ReconcileError {
     /// A Job cannot be created or scaled.
     #[error("failed to apply a Job")]
     ApplyJob(#[source] kube::Error),
+    /// A Workload of Kueue's cannot be switched on or off.
+    #[error("failed to patch a Workload of Kueue's")]
+    PatchWorkload(#[source] kube::Error),
     /// A Job cannot be deleted.
     #[error("failed to delete a Job")]
     DeleteJob(#[source] kube::Error),

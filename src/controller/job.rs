@@ -17,7 +17,7 @@ use super::plan::Step;
 use super::worker_pod::{WorkerPod, WorkerPodError};
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
-use crate::api::stage::{PERMANENT_EXIT_CODE, SOURCE_MOUNT, STAGE_INPUT_ENV, Stage, StageInput};
+use crate::api::stage::{INTERRUPTED_EXIT_CODE, PERMANENT_EXIT_CODE, SOURCE_MOUNT, STAGE_INPUT_ENV, Stage, StageInput};
 use crate::manifest::image_limits::ImageLimitArgs;
 use crate::manifest::limits::LimitArgs;
 
@@ -120,8 +120,18 @@ pub fn job(batch: &ImageBatch, step: &Step, settings: &WorkerArgs) -> Result<Opt
     Ok(Some(Job { metadata, spec: Some(spec), status: None }))
 }
 
-/// An evicted pod is no failure; a failure that no further try can mend ends at once.
+/// A pod that was evicted, or ended because its Job was suspended, has not failed; a failure that no further try
+/// can mend ends at once.
 fn failure_policy(indexed: bool) -> PodFailurePolicy {
+    let exit_code = |action: &str, code: u8| PodFailurePolicyRule {
+        action: action.to_owned(),
+        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+            operator: "In".to_owned(),
+            values: vec![code.into()],
+            ..PodFailurePolicyOnExitCodesRequirement::default()
+        }),
+        ..PodFailurePolicyRule::default()
+    };
     let disruption = PodFailurePolicyRule {
         action: "Ignore".to_owned(),
         on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
@@ -130,16 +140,9 @@ fn failure_policy(indexed: bool) -> PodFailurePolicy {
         }]),
         ..PodFailurePolicyRule::default()
     };
-    let permanent = PodFailurePolicyRule {
-        action: if indexed { "FailIndex" } else { "FailJob" }.to_owned(),
-        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
-            operator: "In".to_owned(),
-            values: vec![PERMANENT_EXIT_CODE.into()],
-            ..PodFailurePolicyOnExitCodesRequirement::default()
-        }),
-        ..PodFailurePolicyRule::default()
-    };
-    PodFailurePolicy { rules: vec![disruption, permanent] }
+    let interrupted = exit_code("Ignore", INTERRUPTED_EXIT_CODE);
+    let permanent = exit_code(if indexed { "FailIndex" } else { "FailJob" }, PERMANENT_EXIT_CODE);
+    PodFailurePolicy { rules: vec![disruption, interrupted, permanent] }
 }
 
 fn pod(batch: &ImageBatch, stage: Stage, input: &str, settings: &WorkerArgs) -> PodSpec {

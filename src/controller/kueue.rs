@@ -38,7 +38,7 @@ pub(super) fn job_annotations(spec: &ImageBatchSpec, parallelism: i32) -> Option
     Some([(MIN_PARALLELISM.to_owned(), least.to_string())].into())
 }
 
-/// Returns whether the Job is in a queue. Kueue labels Jobs by itself where a namespace has a default queue.
+/// Returns whether the Job names a queue. Kueue labels Jobs by itself where a namespace has a default queue.
 pub(super) fn is_queued(job: &Job) -> bool {
     job.labels().contains_key(QUEUE_NAME)
 }
@@ -92,8 +92,7 @@ impl Workload {
         let active = spec.active.unwrap_or(true);
         let is_ours = object.metadata.managed_fields.iter().flatten().any(|entry| {
             let fields = entry.fields_v1.as_ref().map(|it| &it.0);
-            entry.manager.as_deref() == Some(MANAGER)
-                && fields.is_some_and(|it| !it["f:spec"]["f:active"].is_null())
+            entry.manager.as_deref() == Some(MANAGER) && fields.is_some_and(|it| !it["f:spec"]["f:active"].is_null())
         });
         Self { name: object.name_any(), active, is_ours: !active && is_ours, message: status.message(active) }
     }

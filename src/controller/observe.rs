@@ -25,8 +25,8 @@ use crate::records::result::{IngestResult, ReportResult, Results};
 pub struct Observed {
     /// The batch's Jobs that exist.
     pub jobs: BTreeMap<Stage, JobState>,
-    /// The Job that works, where Kueue starts and stops it.
-    pub queued_job: Option<QueuedJob>,
+    /// The Job that works, as Kueue knows it.
+    pub working_job: Option<WorkingJob>,
     /// What ingest found, once it has.
     pub ingest: Option<IngestResult>,
     /// The final figures, once the report is written.
@@ -52,19 +52,27 @@ pub struct JobState {
     pub parallelism: i32,
     /// How many pods have to complete.
     pub completions: i32,
+    /// Whether its pods end and none is started.
+    pub suspended: bool,
+    /// Seconds until it is stopped.
+    pub deadline_seconds: Option<i64>,
+    /// Whether it goes once its pods are gone.
+    pub deleting: bool,
     /// How it ended; absent while pods of it may still run.
     pub ended: Option<JobEnd>,
 }
 
-/// A Job that has not ended and waits, or waited, in a queue of Kueue's.
+/// A Job that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueuedJob {
+pub struct WorkingJob {
     /// Its name.
     pub name: String,
     /// Its uid.
     pub uid: String,
     /// Whether its pods may not run now.
     pub suspended: bool,
+    /// Whether it names a queue of Kueue's.
+    pub queued: bool,
 }
 
 /// How a Job ended.
@@ -111,7 +119,7 @@ pub(crate) async fn observe(
     let jobs = Api::<Job>::namespaced(client.clone(), &namespace);
     let selector = ListParams::default().labels(&format!("{}={uid}", labels::BATCH_UID));
     let listed = jobs.list(&selector).await.map_err(ReconcileError::ListJobs)?;
-    let queued_job = listed.iter().find_map(queued_job);
+    let working_job = listed.iter().find_map(working_job);
     let jobs: BTreeMap<Stage, JobState> =
         listed.iter().filter_map(|job| Some((stage_of(job)?, state_of(job)))).collect();
 
@@ -137,7 +145,7 @@ pub(crate) async fn observe(
         }
         _ => None,
     };
-    Ok(Observed { jobs, queued_job, ingest, report, progress, config_map, retried, webhook_problem })
+    Ok(Observed { jobs, working_job, ingest, report, progress, config_map, retried, webhook_problem })
 }
 
 fn retried(name: &str, found: Option<&ImageBatch>) -> Retried {
@@ -192,12 +200,11 @@ fn stage_of(job: &Job) -> Option<Stage> {
     Stage::ALL.into_iter().find(|stage| stage.as_str() == label)
 }
 
-fn queued_job(job: &Job) -> Option<QueuedJob> {
-    if !kueue::is_queued(job) || state_of(job).ended.is_some() {
-        return None;
-    }
-    let suspended = job.spec.as_ref().and_then(|it| it.suspend).unwrap_or_default();
-    Some(QueuedJob { name: job.name_any(), uid: job.uid()?, suspended })
+fn working_job(job: &Job) -> Option<WorkingJob> {
+    let state = state_of(job);
+    let (name, uid) = (job.name_any(), job.uid()?);
+    let queued = kueue::is_queued(job);
+    state.ended.is_none().then_some(WorkingJob { name, uid, suspended: state.suspended, queued })
 }
 
 fn state_of(job: &Job) -> JobState {
@@ -217,6 +224,9 @@ fn state_of(job: &Job) -> JobState {
         ready: status.ready.unwrap_or_default(),
         parallelism: spec.parallelism.unwrap_or(1),
         completions: spec.completions.unwrap_or(1),
+        suspended: spec.suspend.unwrap_or_default(),
+        deadline_seconds: spec.active_deadline_seconds,
+        deleting: job.metadata.deletion_timestamp.is_some(),
         ended,
     }
 }

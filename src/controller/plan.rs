@@ -3,15 +3,17 @@
 //! A small batch has one Job `run`; others have `ingest`, `compress` and `report` one after the other.
 //! Results in the records decide, Jobs only say whether somebody works on them: a Job that was deleted
 //! by hand is made again as long as its result is not there. The `report` Job also follows a `run` or
-//! `compress` that failed, so that every accepted image gets an outcome.
+//! `compress` that failed or was stopped, so that every accepted image gets an outcome.
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::mode::{completions_of, is_fused, parallelism_of};
 use super::observe::{ConfigMapState, JobEnd, JobState, Observed, Retried};
+use super::stop::{self, Stop};
 use crate::api::condition::reason;
 use crate::api::image_batch::ImageBatchSpec;
 use crate::api::source::MAX_INLINE_BYTES;
-use crate::api::stage::{FUSED_MAX_BYTES, FUSED_MAX_IMAGES, Stage, UnprocessedCause};
+use crate::api::stage::{Stage, UnprocessedCause};
 use crate::api::status::Retry;
 use crate::records::result::ReportResult;
 
@@ -56,6 +58,10 @@ pub enum Phase {
         /// Its place in the installation's own line.
         position: Option<i32>,
     },
+    /// `spec.suspend` holds it.
+    Suspended,
+    /// Its Jobs are being ended.
+    Stopping(Stop),
     /// No pod runs yet.
     Pending,
     /// The source is read.
@@ -82,13 +88,13 @@ pub enum End {
     /// The ingest pods failed too often.
     IngestFailed,
     /// Stopped before the source was accepted.
-    DeadlineBeforeIngest,
+    StoppedBeforeIngest(Stop),
     /// The reports are written.
     Reported {
         /// The final figures.
         result: ReportResult,
-        /// Whether the batch was stopped at its deadline.
-        deadline: bool,
+        /// Why it was stopped before its end, if it was.
+        stop: Option<Stop>,
     },
     /// The report pods failed too often.
     ReportFailed,
@@ -110,8 +116,26 @@ pub enum Step {
         /// Why images without an outcome have none; for the report.
         cause: UnprocessedCause,
     },
-    /// Change how many pods of the compress Job run at the same time.
-    Scale(i32),
+    /// Change a Job that exists.
+    Adjust {
+        /// The stage.
+        stage: Stage,
+        /// Whether its pods end and none is started.
+        suspend: bool,
+        /// How many of its indexes run at the same time.
+        parallelism: i32,
+        /// Seconds until the Job is stopped.
+        deadline_seconds: Option<i64>,
+    },
+    /// Switch the Workload of a Job that Kueue starts and stops.
+    Switch {
+        /// The Workload's name.
+        workload: String,
+        /// Whether it may be admitted.
+        active: bool,
+    },
+    /// Delete these stages' Jobs with their pods.
+    End(Vec<Stage>),
 }
 
 /// Plans the next step of a batch.
@@ -129,12 +153,57 @@ pub fn plan(subject: Subject<'_>, observed: &Observed, now: Timestamp) -> Plan {
     let working = observed.jobs.values().any(|job| job.ended.is_none());
     if let Some(result) = observed.report.clone().filter(|_| !working) {
         let deadline = observed.jobs.values().any(|job| job.ended == Some(JobEnd::DeadlineExceeded));
-        return ended(End::Reported { result, deadline });
+        let stop = stop::stopped(subject.spec, &result, deadline);
+        return ended(End::Reported { result, stop });
     }
-    if observed.ingest.as_ref().is_some_and(|it| !it.accepted) {
+    let refused = observed.ingest.as_ref().is_some_and(|it| !it.accepted);
+    if refused && !working {
+        return ended(End::Refused(None));
+    }
+    if !observed.jobs.contains_key(&Stage::Report)
+        && let Some(stop) = stop::stop(subject.spec, observed)
+    {
+        return stopping(stop, observed);
+    }
+    let plan = if stop::is_held(subject.spec) {
+        waiting(Phase::Suspended)
+    } else if refused {
         // Its pod ends after its result is recorded.
-        return if working { waiting(Phase::Ingesting) } else { ended(End::Refused(None)) };
+        waiting(Phase::Ingesting)
+    } else {
+        go_on(subject, observed, now)
+    };
+    Plan { step: plan.step.or_else(|| adjust(subject, observed, now)), ..plan }
+}
+
+/// Ends the Jobs that work, then has the report settle what they left, if there is anything.
+fn stopping(stop: Stop, observed: &Observed) -> Plan {
+    let working = || observed.jobs.iter().filter(|(_, job)| job.ended.is_none());
+    if working().next().is_some() {
+        let left: Vec<Stage> = working().filter(|(_, job)| !job.deleting).map(|(stage, _)| *stage).collect();
+        return Plan { phase: Phase::Stopping(stop), step: (!left.is_empty()).then_some(Step::End(left)) };
     }
+    if observed.ingest.is_some() { start_report(stop.cause()) } else { ended(End::StoppedBeforeIngest(stop)) }
+}
+
+/// Returns what is to be changed in a Job that works.
+fn adjust(subject: Subject<'_>, observed: &Observed, now: Timestamp) -> Option<Step> {
+    let suspend = stop::is_held(subject.spec);
+    observed.jobs.iter().filter(|(_, job)| job.ended.is_none() && !job.deleting).find_map(|(&stage, job)| {
+        let parallelism = parallelism_of(stage, subject.spec, job.completions);
+        if (job.suspended, job.parallelism) == (suspend, parallelism) {
+            return None;
+        }
+        // Kubernetes counts a Job's deadline anew when it is resumed.
+        let resumed = job.suspended && !suspend;
+        let left = || (subject.deadline.as_second() - now.as_second()).max(1);
+        let deadline_seconds = job.deadline_seconds.map(|seconds| if resumed { left() } else { seconds });
+        Some(Step::Adjust { stage, suspend, parallelism, deadline_seconds })
+    })
+}
+
+/// Plans the next step of a batch that is neither held nor stopped.
+fn go_on(subject: Subject<'_>, observed: &Observed, now: Timestamp) -> Plan {
     if let Some(report) = observed.jobs.get(&Stage::Report) {
         return match report.ended {
             None | Some(JobEnd::Complete) => waiting(Phase::Reporting),
@@ -145,7 +214,7 @@ pub fn plan(subject: Subject<'_>, observed: &Observed, now: Timestamp) -> Plan {
         if now < subject.deadline {
             waiting(Phase::WaitingForSource { reason, message: message.clone() })
         } else {
-            ended(End::DeadlineBeforeIngest)
+            ended(End::StoppedBeforeIngest(Stop::DeadlineExceeded))
         }
     };
     if let Some(ConfigMapState::Missing(message)) = &observed.config_map {
@@ -159,7 +228,7 @@ pub fn plan(subject: Subject<'_>, observed: &Observed, now: Timestamp) -> Plan {
         Some(Retried::Ready(_)) => return waiting(Phase::Pending),
         None => {}
     }
-    let stage = if is_fused(subject, observed) {
+    let stage = if is_fused(subject.spec, subject.retry, observed) {
         Stage::Run
     } else if observed.ingest.is_some() {
         Stage::Compress
@@ -168,11 +237,7 @@ pub fn plan(subject: Subject<'_>, observed: &Observed, now: Timestamp) -> Plan {
     };
     match observed.jobs.get(&stage) {
         None => start(stage, subject, observed, now),
-        Some(JobState { ended: None, parallelism, .. }) => {
-            let wanted = parallelism_of(stage, subject.spec, completions_of(stage, observed));
-            let step = (*parallelism != wanted).then_some(Step::Scale(wanted));
-            Plan { phase: phase_of(stage, observed), step }
-        }
+        Some(JobState { ended: None, .. }) => waiting(phase_of(stage, observed)),
         Some(JobState { ended: Some(end), .. }) => after(*end, observed),
     }
 }
@@ -184,7 +249,7 @@ fn after(end: JobEnd, observed: &Observed) -> Plan {
             // Its result was recorded before it completed, so it shows up with the next observation.
             JobEnd::Complete => waiting(Phase::Ingesting),
             JobEnd::Failed => ended(End::IngestFailed),
-            JobEnd::DeadlineExceeded => ended(End::DeadlineBeforeIngest),
+            JobEnd::DeadlineExceeded => ended(End::StoppedBeforeIngest(Stop::DeadlineExceeded)),
         };
     }
     let cause = match end {
@@ -200,7 +265,7 @@ fn start(stage: Stage, subject: Subject<'_>, observed: &Observed, now: Timestamp
         return if observed.ingest.is_some() {
             start_report(UnprocessedCause::DeadlineExceeded)
         } else {
-            ended(End::DeadlineBeforeIngest)
+            ended(End::StoppedBeforeIngest(Stop::DeadlineExceeded))
         };
     }
     let completions = completions_of(stage, observed);
@@ -219,27 +284,6 @@ fn start_report(cause: UnprocessedCause) -> Plan {
     Plan { phase: Phase::Reporting, step: Some(step) }
 }
 
-/// The existing Job decides, so that a batch keeps its mode whatever is observed later.
-fn is_fused(Subject { spec, retry, .. }: Subject<'_>, observed: &Observed) -> bool {
-    if observed.jobs.contains_key(&Stage::Run) {
-        return true;
-    }
-    if observed.jobs.contains_key(&Stage::Ingest) || observed.jobs.contains_key(&Stage::Compress) {
-        return false;
-    }
-    if let Some(retry) = retry {
-        return retry.images <= FUSED_MAX_IMAGES;
-    }
-    if let Some(ingest) = &observed.ingest {
-        return ingest.images <= FUSED_MAX_IMAGES;
-    }
-    match (&spec.source.upload, &observed.config_map) {
-        (Some(upload), _) => upload.images <= FUSED_MAX_IMAGES,
-        (None, Some(ConfigMapState::Present(bytes))) => *bytes <= FUSED_MAX_BYTES,
-        (None, _) => spec.source.products.is_some(),
-    }
-}
-
 fn phase_of(stage: Stage, observed: &Observed) -> Phase {
     if observed.jobs.get(&stage).is_none_or(|job| job.ready == 0) && observed.progress.done() == 0 {
         return if observed.ingest.is_some() { Phase::Running } else { Phase::Pending };
@@ -249,18 +293,6 @@ fn phase_of(stage: Stage, observed: &Observed) -> Phase {
         Some(ingest) if stage == Stage::Run && observed.progress.done() >= ingest.images => Phase::Reporting,
         Some(_) => Phase::Running,
     }
-}
-
-fn completions_of(stage: Stage, observed: &Observed) -> i32 {
-    match (stage, &observed.ingest) {
-        (Stage::Compress, Some(ingest)) => ingest.shards.max(1),
-        _ => 1,
-    }
-}
-
-/// More pods than shards would only wait.
-fn parallelism_of(stage: Stage, spec: &ImageBatchSpec, completions: i32) -> i32 {
-    if stage == Stage::Compress { spec.parallelism.min(completions) } else { 1 }
 }
 
 fn oversized_products(spec: &ImageBatchSpec) -> Option<String> {

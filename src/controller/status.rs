@@ -4,8 +4,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::observe::{Observed, Retried};
 use super::plan::{End, Phase, Plan};
+use super::stop;
 use crate::api::condition::{
-    ACCEPTED, FINISHED, REPORT_READY, SUCCEEDED, Statement, WEBHOOK_DELIVERED, reason, set_condition,
+    ACCEPTED, FINISHED, REPORT_READY, SUCCEEDED, SUSPENDED, Statement, WEBHOOK_DELIVERED, reason, set_condition,
 };
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
@@ -17,6 +18,8 @@ use crate::storage::key::BatchKeys;
 
 /// Bytes of a failure's detail in the status.
 const MAX_DETAIL: usize = 190;
+/// What is said of a suspended batch.
+const HELD: &str = "spec.suspend is true: nothing of the batch runs or starts";
 
 /// Returns the status that the batch shall have now.
 #[must_use]
@@ -30,18 +33,20 @@ pub fn compute_status(
     let mut status = batch.status.clone().unwrap_or_default();
     let uid = batch.metadata.uid.as_deref().unwrap_or_default();
     status.observed_generation = batch.metadata.generation;
-    status.queue_position = match &plan.phase {
-        Phase::Queued { position, .. } => *position,
-        _ => {
-            // Time in a queue is no time of work.
-            status.start_time.get_or_insert_with(|| now.clone());
-            None
-        }
-    };
+    status.queue_position = if let Phase::Queued { position, .. } = plan.phase { position } else { None };
+    // Time in a queue is no time of work. What a retry builds on is decided before it may wait in one.
+    if !matches!(plan.phase, Phase::Queued { .. }) && !matches!(observed.retried, Some(Retried::Ready(_))) {
+        status.start_time.get_or_insert_with(|| now.clone());
+    }
     status.selector = Some(format!("{}={uid}", labels::BATCH_UID));
     status.active = observed.jobs.values().map(|job| job.active).sum();
     if let Some(Retried::Ready(retry)) = &observed.retried {
         status.retry = Some(retry.clone());
+    }
+    if plan.phase != Phase::Suspended {
+        let lasted = stop::suspended_for(&status, now.0);
+        status.suspended_seconds =
+            Some(status.suspended_seconds.unwrap_or_default() + lasted).filter(|seconds| *seconds > 0);
     }
     set_size(&mut status, batch, keys, observed, plan);
     set_counts(&mut status, observed, plan);
@@ -56,7 +61,8 @@ pub fn compute_status(
     }
     status.duration = duration(&status);
     let webhook = batch.spec.webhook.as_ref().map(|_| webhook(&plan.phase));
-    for statement in statements(&status, observed, plan).into_iter().chain(webhook) {
+    let suspended = suspended(batch, &status, &plan.phase);
+    for statement in [suspended].into_iter().chain(statements(&status, observed, plan)).chain(webhook) {
         set_condition(&mut status.conditions, statement, batch.metadata.generation, now);
     }
     status
@@ -145,6 +151,19 @@ fn statements(status: &ImageBatchStatus, observed: &Observed, plan: &Plan) -> Ve
     .into()
 }
 
+/// Whether the batch is held, and why it is not: never was, goes on, or was cancelled while it was.
+fn suspended(batch: &ImageBatch, status: &ImageBatchStatus, phase: &Phase) -> Statement {
+    let before = status.condition(SUSPENDED).map(|it| (it.status.as_str(), it.reason.as_str()));
+    let (value, reason, message) = match before {
+        _ if *phase == Phase::Suspended => (true, reason::SUSPENDED, HELD),
+        Some(("True", _)) if batch.spec.cancel.is_none() => (false, reason::RESUMED, "the batch was resumed"),
+        Some((_, reason::RESUMED)) => (false, reason::RESUMED, "the batch was resumed"),
+        Some(("True", _) | (_, reason::CANCELLED)) => (false, reason::CANCELLED, "a cancelled batch is not held"),
+        _ => (false, reason::NOT_SUSPENDED, "spec.suspend is not set"),
+    };
+    Statement { type_: SUSPENDED, status: Some(value), reason, message: message.to_owned() }
+}
+
 /// What is said of the webhook until the event is on its way.
 fn webhook(phase: &Phase) -> Statement {
     let (status, reason, message) = match phase {
@@ -178,6 +197,8 @@ fn succeeded(status: &ImageBatchStatus, phase: &Phase) -> (Option<bool>, &'stati
     let end = match phase {
         Phase::WaitingForSource { reason, message } => return (None, reason, message.clone()),
         Phase::Queued { reason, message, .. } => return (None, reason, message.clone()),
+        Phase::Suspended => return (None, reason::SUSPENDED, HELD.to_owned()),
+        Phase::Stopping(stop) => return (None, reason::STOPPING, format!("ending the batch's pods; {stop}")),
         Phase::Pending => return (None, reason::PENDING, "waiting for a pod".to_owned()),
         Phase::Ingesting => return (None, reason::INGESTING, "reading the source".to_owned()),
         Phase::Running => return (None, reason::RUNNING, "compressing images".to_owned()),
@@ -199,16 +220,13 @@ fn succeeded(status: &ImageBatchStatus, phase: &Phase) -> (Option<bool>, &'stati
         End::IngestFailed => {
             (reason::INGEST_FAILED, "the pods that read the source failed too often; their logs say why".to_owned())
         }
-        End::DeadlineBeforeIngest => {
-            (reason::DEADLINE_EXCEEDED, "activeDeadlineSeconds was reached before the source was read".to_owned())
-        }
+        End::StoppedBeforeIngest(stop) => (stop.reason(), format!("{stop}; the source was not read")),
         End::ReportFailed => {
             (reason::REPORT_FAILED, "the pods that write the report failed too often; their logs say why".to_owned())
         }
-        End::Reported { deadline: true, .. } if status.failed > 0 => (
-            reason::DEADLINE_EXCEEDED,
-            format!("activeDeadlineSeconds was reached; {} of {images} images have no result", status.failed),
-        ),
+        End::Reported { stop: Some(stop), .. } => {
+            (stop.reason(), format!("{stop}; {} of {images} images have no result", status.failed))
+        }
         End::Reported { .. } if status.failed > 0 => {
             (reason::IMAGES_FAILED, format!("{} of {images} images failed; failed.csv names them", status.failed))
         }

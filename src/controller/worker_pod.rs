@@ -72,10 +72,7 @@ impl Default for Resources {
         let quantities = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), Quantity((*value).to_owned()))).collect()
         };
-        Self {
-            requests: quantities(&[("cpu", "500m"), ("memory", "256Mi")]),
-            limits: quantities(&[("memory", "2Gi")]),
-        }
+        Self { requests: quantities(&[("cpu", "500m"), ("memory", "256Mi")]), limits: quantities(&[("memory", "2Gi")]) }
     }
 }
 
@@ -163,7 +160,9 @@ impl WorkerPod {
         let mut constraints = self.topology_spread_constraints.clone();
         for constraint in &mut constraints {
             // A constraint that selects nothing would be silently without effect.
-            constraint.label_selector.get_or_insert_with(|| LabelSelector { match_labels: batch.clone(), ..Default::default() });
+            constraint
+                .label_selector
+                .get_or_insert_with(|| LabelSelector { match_labels: batch.clone(), ..Default::default() });
         }
         spec.topology_spread_constraints = filled(&constraints);
         for container in &mut spec.containers {

@@ -1,5 +1,6 @@
 //! Kueue's Workloads, from one watch a namespace: whether there is a Kueue, and what it says of a Job.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -12,6 +13,7 @@ use kube::{Client, ResourceExt, discovery};
 use serde_json::json;
 use tokio::sync::{broadcast, watch};
 
+use super::context::Context;
 use super::kueue::{self, Workload};
 use super::places::listen;
 use crate::api::image_batch::ImageBatch;
@@ -46,7 +48,9 @@ impl Workloads {
         let state = if enabled {
             State::Unknown
         } else {
-            State::Missing("queues are not enabled in this installation: set the chart's value kueue.enabled".to_owned())
+            State::Missing(
+                "queues are not enabled in this installation: set the chart's value kueue.enabled".to_owned(),
+            )
         };
         Self { enabled, state: watch::Sender::new(state), changed: broadcast::channel(MAX_CHANGED).0 }
     }
@@ -73,7 +77,13 @@ impl Workloads {
     }
 
     /// Switches a Workload on or off; one that is gone is left alone.
-    pub(super) async fn set_active(&self, client: &Client, namespace: &str, name: &str, active: bool) -> kube::Result<()> {
+    pub(super) async fn set_active(
+        &self,
+        client: &Client,
+        namespace: &str,
+        name: &str,
+        active: bool,
+    ) -> kube::Result<()> {
         let State::Watched { resource, .. } = self.state.borrow().clone() else { return Ok(()) };
         let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
         // Not applied: that would create one of which there is nothing but this.
@@ -85,24 +95,8 @@ impl Workloads {
         }
     }
 
-    /// Looks for Kueue and watches its Workloads in these namespaces, for ever.
-    pub(super) async fn watch(&self, client: &Client, namespaces: impl Iterator<Item = &String> + Clone) {
-        if !self.enabled {
-            return std::future::pending().await;
-        }
-        loop {
-            let message = match find(client).await {
-                Ok(Some(resource)) => self.follow(client, namespaces.clone(), &resource).await,
-                Ok(None) => "Kueue is not installed in this cluster".to_owned(),
-                Err(error) => format!("Kueue cannot be looked for: {error}"),
-            };
-            self.state.send_replace(State::Missing(message));
-            tokio::time::sleep(INTERVAL).await;
-        }
-    }
-
     /// Watches until there is no Kueue any more; returns the message.
-    async fn follow(&self, client: &Client, namespaces: impl Iterator<Item = &String>, resource: &ApiResource) -> String {
+    async fn follow(&self, client: &Client, namespaces: &BTreeSet<String>, resource: &ApiResource) -> String {
         let mut stores = Vec::new();
         let mut streams = Vec::new();
         for namespace in namespaces {
@@ -133,6 +127,23 @@ impl Workloads {
                 Err(error) => tracing::warn!(%error, "the watch of Kueue's Workloads failed, it starts again"),
             }
         }
+    }
+}
+
+/// Looks for Kueue and watches its Workloads in the enabled namespaces, for ever.
+pub async fn run(context: &Context) {
+    let Context { client, namespaces, workloads, .. } = context;
+    if !workloads.enabled {
+        return std::future::pending().await;
+    }
+    loop {
+        let message = match find(client).await {
+            Ok(Some(resource)) => workloads.follow(client, namespaces, &resource).await,
+            Ok(None) => "Kueue is not installed in this cluster".to_owned(),
+            Err(error) => format!("Kueue cannot be looked for: {error}"),
+        };
+        workloads.state.send_replace(State::Missing(message));
+        tokio::time::sleep(INTERVAL).await;
     }
 }
 

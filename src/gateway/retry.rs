@@ -50,7 +50,9 @@ pub(crate) async fn retry(
     let name = key.clone().unwrap_or_else(|| idempotency::retry_name(&uid));
     let display_name = earlier.annotations().get(labels::DISPLAY_NAME).cloned();
     let source = Source { failed_of: Some(FailedOf { name: id.clone() }), ..Source::default() };
-    let spec = ImageBatchSpec { source, validation: Validation::default(), ..earlier.spec };
+    // What held or stopped the old batch is not what was asked for.
+    let spec =
+        ImageBatchSpec { source, validation: Validation::default(), suspend: false, cancel: None, ..earlier.spec };
     let retry = submit::image_batch(&namespace, &name, display_name.clone(), spec);
     let retry = submit::create(&state, retry, Some(idempotency::retry_fingerprint(&uid))).await?;
     if key.is_none() && retry.status.as_ref().is_some_and(ImageBatchStatus::is_finished) {

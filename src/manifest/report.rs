@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::io::{Read, Write};
 
 use super::formula::{escape, unescape};
-use super::outcome::{ImageOutcome, Outcome, RowOutcome};
+use super::outcome::{FailureReason, ImageOutcome, Outcome, RowOutcome};
 use super::problem::shorten;
 use super::record::{Found, Record, RecordReader};
 use super::row::{Columns, Row};
@@ -52,6 +52,8 @@ pub struct Totals {
     pub counts: Counts,
     /// The first failures.
     pub failures: Vec<Failure>,
+    /// Of the failed images, those that were never processed.
+    pub unprocessed: i64,
 }
 
 impl<W: Write> ReportWriter<W> {
@@ -99,8 +101,9 @@ impl<W: Write> ReportWriter<W> {
         let cells = self.kept.iter().map(|&index| if index == image_urls { escape(&urls) } else { cell(row, index) });
         write(&mut self.failed, cells.chain([errors.as_str().into()]))?;
         for index in failed {
-            let reason = outcome.images[index].reason.map_or("NotProcessed", |it| it.as_str());
-            self.note(row, Some(index as i64 + 1), reason, &row.urls[index]);
+            let reason = outcome.images[index].reason.unwrap_or(FailureReason::NotProcessed);
+            self.totals.unprocessed += i64::from(reason == FailureReason::NotProcessed);
+            self.note(row, Some(index as i64 + 1), reason.as_str(), &row.urls[index]);
         }
         Ok(())
     }

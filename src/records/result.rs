@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{RecordError, Records};
 use crate::api::progress::Counts;
+use crate::api::stage::UnprocessedCause;
 use crate::api::status::Failure;
 use crate::manifest::problem::Problem;
 
@@ -48,6 +49,19 @@ pub struct ReportResult {
     pub counts: Counts,
     /// The first failures.
     pub failures: Vec<Failure>,
+    /// Of the failed images, those that were never processed; older releases did not count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unprocessed: Option<Unprocessed>,
+}
+
+/// The images of a batch that were never processed.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Unprocessed {
+    /// How many they are.
+    pub images: i64,
+    /// Why.
+    pub cause: UnprocessedCause,
 }
 
 /// What the stages of a batch have found so far.

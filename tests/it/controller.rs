@@ -21,33 +21,33 @@ use serde_json::json;
 
 use crate::harness::{Harness, condition};
 
-const PRODUCTS: &str = r#"
+pub(crate) const PRODUCTS: &str = r#"
 source:
   products:
   - {serialNumber: "1", name: Bowl, imageUrls: ["https://shop.example/1.jpg", "https://shop.example/2.jpg"]}
 "#;
 /// Too many images for one pod.
-const UPLOAD: &str = r"
+pub(crate) const UPLOAD: &str = r"
 source:
   upload: {key: k, sha256: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, rows: 500, images: 1000}
 parallelism: 3
 ";
 
-fn uid(batch: &ImageBatch) -> String {
+pub(crate) fn uid(batch: &ImageBatch) -> String {
     batch.uid().expect("a uid")
 }
 
-async fn set_ingest(harness: &Harness, batch: &ImageBatch, images: i64, shards: i32) {
+pub(crate) async fn set_ingest(harness: &Harness, batch: &ImageBatch, images: i64, shards: i32) {
     let result = IngestResult { accepted: true, rows: images, images, shards, ..IngestResult::default() };
     harness.records.insert_ingest(&uid(batch), &result).await.expect("MongoDB answers");
 }
 
-async fn set_report(harness: &Harness, batch: &ImageBatch, succeeded: i64, failed: i64) {
+pub(crate) async fn set_report(harness: &Harness, batch: &ImageBatch, succeeded: i64, failed: i64) {
     let counts = Counts { succeeded, failed, kept_original: 0, bytes_in: 1_000, bytes_out: 400 };
     let failure =
         Failure { row: 1, image: Some(2), reason: "ImageNotFound".to_owned(), detail: "https://a/2.jpg".to_owned() };
     let failures = if failed > 0 { vec![failure] } else { Vec::new() };
-    let result = ReportResult { rows: 1, counts, failures };
+    let result = ReportResult { rows: 1, counts, failures, unprocessed: None };
     harness.records.insert_report(&uid(batch), &result).await.expect("MongoDB answers");
 }
 
@@ -201,9 +201,9 @@ fn a_refused_source_starts_no_job_while_the_pod_that_read_it_ends() {
     let spec = serde_saphyr::from_str(UPLOAD).expect("a spec");
     let now = Timestamp::now();
     let subject = Subject { spec: &spec, retry: None, enabled: true, deadline: now + SignedDuration::from_secs(60) };
+    let works = JobState { parallelism: 1, completions: 1, ..JobState::default() };
     let refused = Some(IngestResult { accepted: false, ..IngestResult::default() });
-    let reading =
-        Observed { jobs: [(Stage::Ingest, JobState::default())].into(), ingest: refused, ..Observed::default() };
+    let reading = Observed { jobs: [(Stage::Ingest, works)].into(), ingest: refused, ..Observed::default() };
     assert_eq!(plan(subject, &reading, now), Plan { phase: Phase::Ingesting, step: None });
     let ended = JobState { ended: Some(JobEnd::Complete), ..JobState::default() };
     let read = Observed { jobs: [(Stage::Ingest, ended)].into(), ..reading };

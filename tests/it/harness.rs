@@ -139,6 +139,12 @@ impl Harness {
         Running(tokio::spawn(run_controller(self.batches(), context)))
     }
 
+    /// Lets a controller with these flags try its worker pods, as it does when it starts.
+    pub(crate) async fn check_worker_pod(&self, flags: &[&str]) -> Result<(), String> {
+        let context = controller_context(self.client.clone(), &self.namespace, &self.environment, flags).await;
+        controller::probe::check_worker_pod(&context).await.map_err(|error| format!("{error:#}"))
+    }
+
     /// Runs a controller that works in the test's namespace and watches these batches.
     pub(crate) async fn controller_of(&self, batches: Api<ImageBatch>) -> Running {
         Running(tokio::spawn(run_controller(batches, self.controller_context().await)))
@@ -255,6 +261,7 @@ async fn run_controller(batches: Api<ImageBatch>, context: Context) {
     tokio::select! {
         () = controller::run(batches, Arc::clone(&context), std::future::pending()) => {}
         () = controller::deliver::run(&context) => {}
+        () = controller::workloads::run(&context) => {}
     }
 }
 

@@ -75,7 +75,10 @@ async fn all_settings_of_the_worker_pods_reach_them_and_they_stay_restricted() {
     assert_eq!(metadata.annotations.expect("annotations")["example.com/note"], "yes");
     let spec = serde_json::to_value(admitted.spec.expect("a spec")).expect("JSON");
     let container = &spec["containers"][0];
-    assert_eq!(container["resources"]["requests"], json!({ "cpu": "500m", "memory": "256Mi", "ephemeral-storage": "1Gi" }));
+    assert_eq!(
+        container["resources"]["requests"],
+        json!({ "cpu": "500m", "memory": "256Mi", "ephemeral-storage": "1Gi" })
+    );
     assert_eq!(container["resources"]["limits"], json!({ "cpu": "2", "memory": "1Gi", "ephemeral-storage": "1Gi" }));
     let variables = container["env"].as_array().expect("variables");
     for name in ["TZ", "NODE_NAME", "IMAGEBATCH_STAGE_INPUT"] {
@@ -115,6 +118,25 @@ async fn a_batch_names_its_own_priority_class() {
     let refused = admit(&harness, &urgent).await.expect_err("there is no such class");
     assert!(refused.contains("no PriorityClass with name there-is-none"), "{refused}");
     classes.delete(&harness.namespace, &kube::api::DeleteParams::default()).await.expect("it goes");
+}
+
+#[tokio::test]
+async fn what_the_api_server_refuses_ends_the_controller_at_its_start() {
+    let harness = Harness::start().await;
+    harness.check_worker_pod(&["--worker-pod", &everything().to_string()]).await.expect("they are valid");
+    for (settings, expected) in [
+        (json!({ "tolerations": [{ "key": "batch", "operator": "Exsts" }] }), "tolerations[0].operator"),
+        (json!({ "podLabels": { "team": "a b" } }), "labels"),
+        (
+            json!({ "resources": { "requests": { "memory": "2Gi" }, "limits": { "memory": "1Gi" } } }),
+            "must be less than or equal to memory limit",
+        ),
+        (json!({ "resources": { "limits": { "memory": "lots" } } }), "quantities must match"),
+    ] {
+        let error = harness.check_worker_pod(&["--worker-pod", &settings.to_string()]).await;
+        let error = error.expect_err(&settings.to_string());
+        assert!(error.contains(expected) && error.contains("the chart's value worker"), "{settings}: {error}");
+    }
 }
 
 #[test]

@@ -195,12 +195,23 @@ impl<'a> Kueue<'a> {
         name
     }
 
+    async fn wait_active(&self, workload: &str, active: bool) {
+        let is_so = |it: Option<&DynamicObject>| it.is_some_and(|it| it.data["spec"]["active"] == active);
+        let waited = await_condition(self.workloads.clone(), workload, is_so);
+        tokio::time::timeout(PATIENCE, waited).await.expect("it is switched").expect("the watch goes on");
+    }
+
     /// Changes the Job as Kueue does.
     async fn change(&self, job: &Job, spec: Value) {
         let patch = Patch::Merge(json!({ "spec": spec }));
         let params = PatchParams { field_manager: Some("kueue".to_owned()), ..PatchParams::default() };
         self.harness.jobs().patch(&job.name_any(), &params, &patch).await.expect("Kueue may do that");
     }
+}
+
+async fn suspend(harness: &Harness, name: &str, suspended: bool) {
+    let patch = Patch::Merge(json!({ "spec": { "suspend": suspended } }));
+    harness.batches().patch(name, &PatchParams::default(), &patch).await.expect("it may be suspended");
 }
 
 fn message(batch: &ImageBatch) -> String {
@@ -265,4 +276,55 @@ async fn a_job_in_a_queue_is_kueues_from_its_creation_on() {
     // Interrupted for somebody else.
     kueue.change(&compress, json!({ "suspend": true })).await;
     harness.wait("queued", "waiting once more", |it| condition(it, "Succeeded") == "Unknown/Queued").await;
+}
+
+#[tokio::test]
+async fn suspending_a_queued_batch_switches_its_workload_off_and_not_its_job() {
+    let harness = Harness::start().await;
+    let kueue = Kueue::install(&harness).await;
+    let _controller = harness.controller_with(&["--kueue", "true"]).await;
+    harness.create("held", &format!("{PRODUCTS}queueName: shops\n")).await;
+    let job = harness.wait_job("held", Stage::Run).await;
+    let workload = kueue.consider(&job, "insufficient unused quota for cpu").await;
+    kueue.change(&job, json!({ "suspend": false })).await;
+    harness.wait("held", "started", |it| condition(it, "Succeeded") == "Unknown/Pending").await;
+
+    suspend(&harness, "held", true).await;
+    kueue.wait_active(&workload, false).await;
+    harness.wait("held", "suspended", |it| condition(it, "Suspended") == "True/Suspended").await;
+    let untouched = harness.jobs().get(&job.name_any()).await.expect("the Job");
+    assert_eq!(untouched.spec.and_then(|it| it.suspend), Some(false), "it is Kueue that suspends the Job");
+    kueue.change(&job, json!({ "suspend": true })).await;
+    suspend(&harness, "held", false).await;
+    kueue.wait_active(&workload, true).await;
+    harness.wait("held", "waiting", |it| condition(it, "Succeeded") == "Unknown/Queued").await;
+
+    // What somebody else switched off stays off.
+    let off = Patch::Merge(json!({ "spec": { "active": false } }));
+    kueue.workloads.patch(&workload, &PatchParams::default(), &off).await.expect("an administrator may");
+    harness.wait("held", "told so", |it| message(it).contains("its Workload is switched off")).await;
+    let found = kueue.workloads.get(&workload).await.expect("the Workload");
+    assert_eq!(found.data["spec"]["active"], false);
+}
+
+#[tokio::test]
+async fn a_suspended_batch_makes_room_and_gets_in_line_again() {
+    let harness = Harness::start().await;
+    let _controller = harness.controller_with(&["--max-active-batches", "1"]).await;
+    harness.create("older", PRODUCTS).await;
+    harness.wait_job("older", Stage::Run).await;
+    let younger = harness.create("younger", PRODUCTS).await;
+    wait_position(&harness, "younger", 1).await;
+    suspend(&harness, "older", true).await;
+    harness.wait_job("younger", Stage::Run).await;
+    suspend(&harness, "older", false).await;
+    let waiting = wait_position(&harness, "older", 1).await;
+    assert_eq!(condition(&waiting, "Succeeded"), "Unknown/Queued");
+    assert_eq!(condition(&waiting, "Suspended"), "False/Resumed");
+    let job = harness.jobs().get("older-run").await.expect("the Job");
+    assert_eq!(job.spec.and_then(|it| it.suspend), Some(true), "its Job waits as well");
+    end(&harness, &younger).await;
+    harness
+        .wait_job_until("older-run", "resumed", |job| job.spec.as_ref().and_then(|it| it.suspend) != Some(true))
+        .await;
 }

@@ -51,7 +51,9 @@ pub(crate) fn parse_label(value: &str) -> Result<String, String> {
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_label = (1..=63).contains(&value.len()) && value.bytes().all(is_inner);
     if !is_label || value.starts_with('-') || value.ends_with('-') {
-        return Err(format!("is {value:?}; it may be a DNS label: 1 to 63 lower-case letters, digits and inner hyphens"));
+        return Err(format!(
+            "is {value:?}; it may be a DNS label: 1 to 63 lower-case letters, digits and inner hyphens"
+        ));
     }
     Ok(value.to_owned())
 }

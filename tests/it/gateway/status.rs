@@ -87,7 +87,7 @@ async fn a_batch_is_remembered_when_its_image_batch_is_gone() {
     let counts = Counts { succeeded: 1, failed: 1, kept_original: 0, bytes_in: 1_000, bytes_out: 400 };
     let failure = json!({ "row": 1, "image": 2, "reason": "ImageNotFound", "detail": "https://shop.example/2.jpg" });
     let failures = vec![serde_json::from_value(failure.clone()).expect("a failure")];
-    let report = ReportResult { rows: 1, counts, failures };
+    let report = ReportResult { rows: 1, counts, failures, unprocessed: None };
     harness.records.insert_report(&uid, &report).await.expect("MongoDB answers");
     let keys = harness.storage.keys().batch(&harness.namespace, &uid);
     let output = "S. No.,Output Image Urls\n1,https://cdn.example/1.jpg\n";
