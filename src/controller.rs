@@ -16,6 +16,7 @@ pub mod collect;
 pub mod context;
 pub mod deliver;
 pub mod error;
+pub mod expire;
 pub mod health;
 pub mod job;
 pub mod kueue;
@@ -28,6 +29,7 @@ pub mod probe;
 pub mod queue;
 pub mod status;
 pub mod stop;
+mod throughput;
 pub mod webhook;
 pub mod worker_pod;
 pub mod workloads;
@@ -174,11 +176,14 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
     let before = batch.status.clone().unwrap_or_default();
     if before.is_finished() {
         context.places.leave(&batch.uid().unwrap_or_default());
-        return Ok(Action::await_change());
+        return expire::expire(context, batch, Timestamp::now()).await;
     }
     let (uid, namespace) = (batch.uid().unwrap_or_default(), batch.namespace().unwrap_or_default());
     let enabled = context.is_enabled(&namespace);
-    let observed = if enabled { observe(&context.client, &context.records, batch).await? } else { Observed::default() };
+    let mut observed =
+        if enabled { observe(&context.client, &context.records, batch).await? } else { Observed::default() };
+    // What the status says already is not taken back, also when the shards' counts are gone.
+    observed.progress = observed.progress.max(before.counts());
     let now = Time(Timestamp::now());
     let deadline = stop::deadline(batch, now.0);
     let retry = before.retry.as_ref();

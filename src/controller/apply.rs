@@ -151,6 +151,12 @@ pub(crate) async fn publish_changes(recorder: &Recorder, batch: &ImageBatch, sta
     }
 }
 
+/// Publishes that a batch was deleted at its time.
+pub(super) async fn publish_expiry(recorder: &Recorder, batch: &ImageBatch) {
+    let note = "ttlSecondsAfterFinished has passed: the ImageBatch goes; images, reports and records stay";
+    publish(recorder, batch, EventType::Normal, "Expired", "Delete", note.to_owned()).await;
+}
+
 async fn publish(recorder: &Recorder, batch: &ImageBatch, type_: EventType, reason: &str, action: &str, note: String) {
     let note = Some(shorten(&note, MAX_NOTE));
     let event = Event { type_, reason: reason.to_owned(), note, action: action.to_owned(), secondary: None };

@@ -33,7 +33,13 @@ pub(crate) async fn clean_up(context: &Context, batch: &ImageBatch, now: Time) -
         DeletionPolicy::Retain => {
             context.records.delete_progress(&uid).await?;
             let mut status = batch.status.clone().unwrap_or_default();
-            if !status.is_finished() {
+            if status.is_finished() {
+                // Nobody looks at a finished batch again, and from here on its record is all that is left.
+                let mirrored = context.records.request(&uid).await?.and_then(|it| it.read_status().ok());
+                if !mirrored.is_some_and(|it| it.is_finished()) {
+                    context.records.mirror_status(&uid, &Origin::of(batch), &status).await?;
+                }
+            } else {
                 let message = "the ImageBatch was deleted before its end".to_owned();
                 for (type_, value) in [(SUCCEEDED, false), (FINISHED, true)] {
                     let statement =

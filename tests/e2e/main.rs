@@ -7,4 +7,5 @@ mod cluster;
 mod disruption;
 mod kubectl;
 mod kueue;
+mod lifecycle;
 mod upload;

@@ -150,6 +150,14 @@ impl Harness {
         Running(tokio::spawn(run_controller(batches, self.controller_context().await)))
     }
 
+    /// Runs a controller whose environment differs in a variable.
+    pub(crate) async fn controller_with(&self, name: &str, value: String) -> Running {
+        let mut environment = self.environment.clone();
+        environment.insert(name.to_owned(), value);
+        let context = controller_context(self.client.clone(), &self.namespace, &environment).await;
+        Running(tokio::spawn(run_controller(self.batches(), context)))
+    }
+
     /// Removes uploads of the test's namespace that no batch claims, as the controller does now and then.
     pub(crate) async fn collect_uploads(&self, grace: Duration) -> usize {
         let context = self.controller_context().await;
