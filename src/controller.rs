@@ -20,18 +20,24 @@ pub mod error;
 pub mod expire;
 pub mod health;
 pub mod job;
+pub mod kueue;
 pub mod lineage;
 mod mode;
 pub mod observe;
+pub mod places;
 pub mod plan;
 pub mod pods;
+pub mod probe;
+pub mod queue;
 pub mod status;
 pub mod stop;
 mod stuck;
 mod throughput;
 pub mod trouble;
 pub mod webhook;
+pub mod worker_pod;
 mod workers;
+pub mod workloads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +74,7 @@ const CONCURRENT_RECONCILES: u16 = 8;
 pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
     let client = kube::Client::try_default().await?;
     let context = Arc::new(Context::new(client, args).await?);
+    probe::check_worker_pod(&context).await?;
     let (ready, is_ready) = watch::channel(false);
     let stop = CancellationToken::new();
     let health = tokio::spawn(health::serve(args.ops_listen, is_ready, stop.clone().cancelled_owned()));
@@ -84,6 +91,7 @@ pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
             () = run(batches, Arc::clone(&context), stop.clone().cancelled_owned()) => {}
             () = collect_again_and_again(&context, grace) => {}
             () = deliver::run(&context) => {}
+            () = workloads::run(&context) => {}
         }
     };
     let mut work = std::pin::pin!(work);
@@ -121,16 +129,20 @@ pub async fn run(
         let jobs = Api::<Job>::namespaced(context.client.clone(), namespace);
         controller = controller.owns(jobs, watcher::Config::default().labels(&managed));
     }
-    controller
-        .run(reconcile, error_policy, context)
+    let turns = context.places.open(controller.store());
+    let changes = context.workloads.changes();
+    let work = controller
+        .reconcile_on(turns)
+        .reconcile_on(changes)
+        .run(reconcile, error_policy, Arc::clone(&context))
         .for_each(|result| async move {
             // Errors of reconciles are logged by the policy; these are the watches'.
             match result {
                 Ok(_) | Err(ControllerError::ReconcilerFailed(..) | ControllerError::ObjectNotFound(_)) => {}
                 Err(error) => tracing::warn!(%error, "a watch failed, it starts again"),
             }
-        })
-        .await;
+        });
+    work.await;
 }
 
 /// Brings one batch a step further.
@@ -160,6 +172,7 @@ async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Resul
                 let uid = batch.uid().unwrap_or_default();
                 context.note_written(&uid, true);
                 context.looks.forget(&uid);
+                context.places.leave(&uid);
                 Ok(Action::await_change())
             }
         }
@@ -174,6 +187,7 @@ async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Resul
 async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, ReconcileError> {
     let before = batch.status.clone().unwrap_or_default();
     if before.is_finished() {
+        context.places.leave(&batch.uid().unwrap_or_default());
         return expire::expire(context, batch, Timestamp::now()).await;
     }
     let (uid, namespace) = (batch.uid().unwrap_or_default(), batch.namespace().unwrap_or_default());
@@ -187,6 +201,7 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
     let deadline = stop::deadline(batch, now.0);
     let retry = before.retry.as_ref();
     let plan = plan(Subject { spec: &batch.spec, retry, enabled, deadline }, &observed, now.0);
+    let plan = queue::take_turn(context, batch, &observed, plan).await;
     if let Some(Retried::Ready(retry)) = &observed.retried {
         lineage::note_retry(context, batch, retry).await?;
     }
@@ -233,10 +248,11 @@ fn is_mere_progress(before: &ImageBatchStatus, after: &ImageBatchStatus) -> bool
 }
 
 fn next(plan: &Plan, observed: &Observed) -> Action {
-    match plan.phase {
+    match &plan.phase {
         // Pods that do not end.
         Phase::Suspended if observed.jobs.values().any(workers::looks_wrong) => Action::requeue(STATUS_INTERVAL),
         Phase::Ended(_) | Phase::Suspended => Action::await_change(),
+        Phase::Queued { reason, position, .. } => Action::requeue(queue::interval(reason, *position)),
         Phase::WaitingForSource { .. } => Action::requeue(SOURCE_INTERVAL),
         _ => Action::requeue(STATUS_INTERVAL),
     }

@@ -39,6 +39,11 @@ pub(crate) async fn apply_step(context: &Context, batch: &ImageBatch, step: &Ste
             }
             Ok(())
         }
+        Step::Switch { workload, active } => {
+            let namespace = batch.namespace().unwrap_or_default();
+            let switch = context.workloads.set_active(&context.client, &namespace, workload, *active);
+            switch.await.map_err(ReconcileError::PatchWorkload)
+        }
         Step::Adjust { stage, suspend, parallelism, deadline_seconds } => {
             // Always all of them: what a field manager does not name any more is removed.
             let spec = json!({

@@ -46,6 +46,9 @@ pub enum ReconcileError {
         /// Whose it is.
         owner: String,
     },
+    /// A Workload of Kueue's cannot be switched on or off.
+    #[error("failed to patch a Workload of Kueue's")]
+    PatchWorkload(#[source] kube::Error),
     /// A Job cannot be deleted.
     #[error("failed to delete a Job")]
     DeleteJob(#[source] kube::Error),

@@ -6,6 +6,7 @@
 mod cluster;
 mod disruption;
 mod kubectl;
+mod kueue;
 mod lifecycle;
 mod lost_node;
 mod upload;

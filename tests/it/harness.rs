@@ -133,6 +133,18 @@ impl Harness {
         self.controller_of(self.batches()).await
     }
 
+    /// Runs a controller with further flags.
+    pub(crate) async fn controller_with(&self, flags: &[&str]) -> Running {
+        let context = controller_context(self.client.clone(), &self.namespace, &self.environment, flags).await;
+        Running(tokio::spawn(run_controller(self.batches(), context)))
+    }
+
+    /// Lets a controller with these flags try its worker pods, as it does when it starts.
+    pub(crate) async fn check_worker_pod(&self, flags: &[&str]) -> Result<(), String> {
+        let context = controller_context(self.client.clone(), &self.namespace, &self.environment, flags).await;
+        controller::probe::check_worker_pod(&context).await.map_err(|error| format!("{error:#}"))
+    }
+
     /// Runs a controller that works in the test's namespace and watches these batches.
     pub(crate) async fn controller_of(&self, batches: Api<ImageBatch>) -> Running {
         Running(tokio::spawn(run_controller(batches, self.controller_context().await)))
@@ -158,7 +170,7 @@ impl Harness {
     }
 
     async fn controller_context(&self) -> Context {
-        controller_context(self.client.clone(), &self.namespace, &self.environment).await
+        controller_context(self.client.clone(), &self.namespace, &self.environment, &[]).await
     }
 
     /// Runs a gateway for the test's namespace; returns its URL and a guard that ends it.
@@ -243,10 +255,16 @@ impl Harness {
     }
 }
 
-async fn controller_context(client: Client, namespace: &str, environment: &BTreeMap<String, String>) -> Context {
+async fn controller_context(
+    client: Client,
+    namespace: &str,
+    environment: &BTreeMap<String, String>,
+    further: &[&str],
+) -> Context {
     let mut arguments = flags(environment, &[]);
     arguments.extend(["--namespaces".to_owned(), namespace.to_owned()]);
     arguments.extend(["--worker-image".to_owned(), "imagebatch:test".to_owned()]);
+    arguments.extend(further.iter().map(|it| (*it).to_owned()));
     let args = Controller::parse_from(arguments).args;
     Context::new(client, &args).await.expect("controller arguments")
 }
@@ -256,6 +274,7 @@ pub(crate) async fn run_controller(batches: Api<ImageBatch>, context: Context) {
     tokio::select! {
         () = controller::run(batches, Arc::clone(&context), std::future::pending()) => {}
         () = controller::deliver::run(&context) => {}
+        () = controller::workloads::run(&context) => {}
     }
 }
 

@@ -16,6 +16,8 @@ mod lifecycle;
 mod manifest;
 mod messy;
 mod path;
+mod pods;
+mod queue;
 mod repeat;
 mod retry;
 mod sandbox;
