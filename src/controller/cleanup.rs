@@ -45,7 +45,13 @@ pub(crate) async fn clean_up(context: &Context, batch: &ImageBatch, now: Time) -
         return Ok(());
     }
     let left = release.left.join(", ");
-    tracing::warn!(batch.name = name, batch.namespace = batch.namespace(), batch.uid = uid, left, "gave up cleaning up");
+    tracing::warn!(
+        batch.name = name,
+        batch.namespace = batch.namespace(),
+        batch.uid = uid,
+        left,
+        "gave up cleaning up"
+    );
     let message = format!("clean-up failed for too long and was given up; left behind: {left}");
     apply::publish(&context.recorder, batch, EventType::Warning, reason::CLEANUP_ABANDONED, "CleanUp", message).await;
     Ok(())
@@ -59,7 +65,11 @@ struct Release {
 
 impl Release {
     /// Passes a step's result on; an outage is noted instead, once the clean-up is given up.
-    fn settle(&mut self, what: impl FnOnce() -> String, result: Result<(), ReconcileError>) -> Result<(), ReconcileError> {
+    fn settle(
+        &mut self,
+        what: impl FnOnce() -> String,
+        result: Result<(), ReconcileError>,
+    ) -> Result<(), ReconcileError> {
         match result {
             Err(error @ (ReconcileError::Storage(_) | ReconcileError::Records(_))) if self.gives_up => {
                 let what = what();
@@ -123,7 +133,10 @@ async fn retain(
     status.active = 0;
     let origin = Origin::of(batch);
     let mirror = in_time("mirror the status", context.records.mirror_status(&uid, &origin, &status)).await;
-    release.settle(|| format!("the status of batch {uid} in MongoDB, which does not say Deleted"), mirror.map_err(Into::into))
+    release.settle(
+        || format!("the status of batch {uid} in MongoDB, which does not say Deleted"),
+        mirror.map_err(Into::into),
+    )
 }
 
 async fn in_time(

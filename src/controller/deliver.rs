@@ -227,7 +227,9 @@ async fn tell(context: &Context, delivery: &Delivery) -> Result<(), DeliverError
         DeliveryState::Disabled => (Some(false), reason::WEBHOOK_GONE, outcome),
     };
     let statement = Statement { type_: WEBHOOK_DELIVERED, status, reason, message };
-    if let Some(batch) = apply::apply_conditions(context, &batch, apply::NOTIFIER, vec![statement], &Time(Timestamp::now())).await? {
+    if let Some(batch) =
+        apply::apply_conditions(context, &batch, apply::NOTIFIER, vec![statement], &Time(Timestamp::now())).await?
+    {
         let status = batch.status.clone().unwrap_or_default();
         context.records.mirror_status(&delivery.batch, &Origin::of(&batch), &status).await?;
     }

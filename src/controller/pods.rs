@@ -109,8 +109,7 @@ pub(super) fn newest(events: &[Event], since: Timestamp) -> Option<String> {
 
 /// Returns why a Job has no pods, from what the newest Event about it says.
 pub(super) fn no_pods(job: &str, event: &str) -> Problem {
-    let reason =
-        if event.contains("exceeded quota") { reason::QUOTA_EXCEEDED } else { reason::PODS_NOT_CREATED };
+    let reason = if event.contains("exceeded quota") { reason::QUOTA_EXCEEDED } else { reason::PODS_NOT_CREATED };
     Problem { reason, message: format!("Job {job} has no pods: {event}") }
 }
 
@@ -134,9 +133,17 @@ fn complaint(pod: &Pod, now: Timestamp) -> Option<(&'static str, String)> {
     if let Some(waiting) = &container.waiting {
         let word = waiting.reason.as_deref().unwrap_or_default();
         let reason = match word {
-            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError"
-            | "RegistryUnavailable" | "SignatureValidationFailed" => reason::IMAGE_PULL_FAILED,
-            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" | "PreCreateHookError"
+            "ErrImagePull"
+            | "ImagePullBackOff"
+            | "InvalidImageName"
+            | "ErrImageNeverPull"
+            | "ImageInspectError"
+            | "RegistryUnavailable"
+            | "SignatureValidationFailed" => reason::IMAGE_PULL_FAILED,
+            "CreateContainerConfigError"
+            | "CreateContainerError"
+            | "RunContainerError"
+            | "PreCreateHookError"
             | "PreStartHookError" => reason::CONTAINER_NOT_CREATED,
             _ => return None,
         };
@@ -145,7 +152,8 @@ fn complaint(pod: &Pod, now: Timestamp) -> Option<(&'static str, String)> {
     // The pods have no probes: one that runs is ready, unless its node is not heard of any more.
     let is_lost = container.running.is_some() && not("Ready", LATE).is_some();
     let node = pod.spec.as_ref()?.node_name.as_deref().unwrap_or_default();
-    is_lost.then(|| (reason::NODE_NOT_READY, format!("node {node} is not heard of, nobody knows whether it still runs")))
+    is_lost
+        .then(|| (reason::NODE_NOT_READY, format!("node {node} is not heard of, nobody knows whether it still runs")))
 }
 
 fn phase(pod: &Pod) -> &str {

@@ -78,6 +78,7 @@ async fn reach(harness: &Harness, phase: &str, name: &str, policy: &str) -> Imag
                 harness.wait(name, phase, |it| words.contains(&condition(it, "Succeeded").as_str())).await;
             }
             if matches!(phase, "reporting" | "finished") {
+                set_job(harness, &compress, json!({ "active": 0, "ready": 0 })).await;
                 harness.end_job(&compress, "Complete", None).await;
                 let report = harness.wait_job(name, Stage::Report).await;
                 wait_condition(harness, name, "Succeeded", "Unknown/Reporting").await;
@@ -98,9 +99,8 @@ async fn a_batch_can_be_deleted_in_each_phase() {
     let harness = Harness::start().await;
     let _controller = harness.controller().await;
     let _collector = harness.collect_jobs();
-    let phases = [
-        "waiting", "pending", "refused", "ingesting", "running", "suspended", "stopping", "reporting", "finished",
-    ];
+    let phases =
+        ["waiting", "pending", "refused", "ingesting", "running", "suspended", "stopping", "reporting", "finished"];
     let cases: Vec<(&str, &str)> = phases.iter().flat_map(|it| [(*it, "Retain"), (*it, "Delete")]).collect();
     futures::future::join_all(cases.iter().map(async |&(phase, policy)| {
         let name = format!("{phase}-{}", policy.to_lowercase());

@@ -141,7 +141,10 @@ async fn a_missing_right_is_named() {
     assert!(message.contains("jobs") && message.contains(&user), "{message}");
     let batch = harness.batches().get("powerless").await.expect("it exists");
     assert_eq!(condition(&batch, "Succeeded"), "Unknown/Forbidden", "the State column says it");
-    Api::<ClusterRoleBinding>::all(harness.client.clone()).delete(&user, &DeleteParams::default()).await.expect("it goes");
+    Api::<ClusterRoleBinding>::all(harness.client.clone())
+        .delete(&user, &DeleteParams::default())
+        .await
+        .expect("it goes");
     Api::<ClusterRole>::all(harness.client.clone()).delete(&user, &DeleteParams::default()).await.expect("it goes");
 }
 

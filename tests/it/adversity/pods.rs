@@ -61,7 +61,8 @@ async fn wait_forced(harness: &Harness, pod: &Pod) {
     let name = pod.name_any();
     let is_forced = |it: Option<&Pod>| it.is_some_and(|it| it.metadata.deletion_grace_period_seconds == Some(0));
     let forced = await_condition(pods(harness), &name, is_forced);
-    let forced = tokio::time::timeout(PATIENCE, forced).await.expect("it is deleted by force").expect("the watch goes on");
+    let forced =
+        tokio::time::timeout(PATIENCE, forced).await.expect("it is deleted by force").expect("the watch goes on");
     let status = forced.and_then(|it| it.status).expect("a status");
     assert_eq!(status.phase.as_deref(), Some("Failed"), "a Job that replaces failed pods only waits for that");
     let disrupted = status.conditions.expect("conditions").into_iter().find(|it| it.type_ == "DisruptionTarget");
@@ -77,7 +78,10 @@ async fn a_pod_on_a_lost_node_is_named_and_then_deleted_by_force() {
     let pod = lose_pod(&harness, &job).await;
     set_job(&harness, &job, json!({ "active": 2, "ready": 2, "terminating": 1 })).await;
     let message = wait_condition(&harness, "lost", "WorkerStuck", "True/PodTerminating").await;
-    assert!(message.contains(&pod.name_any()) && message.contains("node lost") && message.contains("by force"), "{message}");
+    assert!(
+        message.contains(&pod.name_any()) && message.contains("node lost") && message.contains("by force"),
+        "{message}"
+    );
     wait_event(&harness, "lost", "Warning", "PodTerminating").await;
 
     wait_forced(&harness, &pod).await;
@@ -133,16 +137,26 @@ async fn pods_that_do_not_start_are_explained_in_the_batch() {
     };
     let long_ago = Timestamp::now() - SignedDuration::from_secs(600);
     let long_ago = long_ago.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let pod_condition = |type_: &str, reason: &str, message: &str| {
-        json!([{ "type": type_, "status": "False", "reason": reason, "message": message, "lastTransitionTime": long_ago }])
-    };
+    let pod_condition = |type_: &str, reason: &str, message: &str| json!([{ "type": type_, "status": "False", "reason": reason, "message": message, "lastTransitionTime": long_ago }]);
     let unschedulable = json!({ "phase": "Pending",
         "conditions": pod_condition("PodScheduled", "Unschedulable", "0/3 nodes are available: 3 Insufficient memory.") });
     let mut unheard = running();
     unheard["conditions"] = pod_condition("Ready", "", "");
     let cases = [
-        ("pull", Some("node"), waiting("ImagePullBackOff", "Back-off pulling image \"a\""), "ImagePullFailed", "Back-off pulling"),
-        ("secret", Some("node"), waiting("CreateContainerConfigError", "secret \"imagebatch-worker\" not found"), "ContainerNotCreated", "imagebatch-worker"),
+        (
+            "pull",
+            Some("node"),
+            waiting("ImagePullBackOff", "Back-off pulling image \"a\""),
+            "ImagePullFailed",
+            "Back-off pulling",
+        ),
+        (
+            "secret",
+            Some("node"),
+            waiting("CreateContainerConfigError", "secret \"imagebatch-worker\" not found"),
+            "ContainerNotCreated",
+            "imagebatch-worker",
+        ),
         ("full", None, unschedulable, "Unschedulable", "3 Insufficient memory"),
         ("unheard", Some("gone"), unheard, "NodeNotReady", "node gone"),
         ("map", Some("node"), json!({ "phase": "Pending" }), "PodNotStarted", "configmap \"catalogue\" not found"),
