@@ -177,7 +177,7 @@ async fn a_clean_up_is_given_up_when_mongodb_stays_away() {
     let batch = traces_to_delete(&harness, "unrecorded").await;
     let _without_records = harness
         .controller_with(&[
-            ("IMAGEBATCH_MONGODB_URI", "mongodb://127.0.0.1:1/"),
+            ("IMAGEBATCH_MONGODB_URI", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=500"),
             ("IMAGEBATCH_CLEANUP_GIVE_UP_SECONDS", "1"),
         ])
         .await;
