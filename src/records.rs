@@ -105,8 +105,9 @@ impl Records {
         let mut options =
             ClientOptions::parse(args.mongodb_uri.expose_secret()).await.map_err(RecordError::Configure)?;
         options.app_name.get_or_insert_with(|| "imagebatch".to_owned());
-        options.connect_timeout = Some(Duration::from_secs(5));
-        options.server_selection_timeout = Some(Duration::from_secs(5));
+        // What the connection string says holds.
+        options.connect_timeout.get_or_insert(Duration::from_secs(5));
+        options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
         let client = Client::with_options(options).map_err(RecordError::Configure)?;
         let backoff = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(100));
         let backoff = match patience {

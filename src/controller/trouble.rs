@@ -41,6 +41,8 @@ const MAX_MESSAGE: usize = 500;
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// The same where only others can end what is waited for, and may have done so long ago.
 const LONGEST_WAIT_FOR_OTHERS: Duration = Duration::from_secs(30);
+/// The same for the Jobs of a deleted batch: their watch tells that they are gone, but not that their pods are stuck.
+const LONGEST_WAIT_FOR_JOBS: Duration = Duration::from_secs(10);
 
 /// Says in a batch why its reconcile failed. Once it is said it is not said again.
 pub(super) async fn report(context: &Context, batch: &ImageBatch, error: &ReconcileError, failures: u32) {
@@ -81,7 +83,8 @@ pub(super) fn ceiling(error: &ReconcileError) -> Duration {
     match reason_of(error) {
         // It is under way and makes progress.
         None if matches!(error, ReconcileError::ObjectsRemain) => Duration::from_secs(1),
-        None | Some(reason::JOB_NAME_TAKEN | reason::NAMESPACE_TERMINATING) => LONGEST_WAIT_FOR_OTHERS,
+        None => LONGEST_WAIT_FOR_JOBS,
+        Some(reason::JOB_NAME_TAKEN | reason::NAMESPACE_TERMINATING) => LONGEST_WAIT_FOR_OTHERS,
         Some(_) => LONGEST_WAIT,
     }
 }

@@ -11,6 +11,7 @@ use imagebatch::api::image_batch::ImageBatch;
 use imagebatch::api::stage::Stage;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -57,7 +58,8 @@ async fn wait_gone(harness: &Harness, batch: &ImageBatch) {
 
 /// Writes fields of a Job's status, as the Job controller would.
 async fn set_job(harness: &Harness, job: &Job, mut status: Value) {
-    status["startTime"] = json!(Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let before = harness.jobs().get(&job.name_any()).await.expect("it exists").status.unwrap_or_default();
+    status["startTime"] = json!(before.start_time.unwrap_or_else(|| Time(Timestamp::now())));
     let patch = Patch::Merge(json!({ "status": status }));
     harness.jobs().patch_status(&job.name_any(), &PatchParams::default(), &patch).await.expect("a Job's status");
 }

@@ -78,6 +78,7 @@ async fn reach(harness: &Harness, phase: &str, name: &str, policy: &str) -> Imag
                 harness.wait(name, phase, |it| words.contains(&condition(it, "Succeeded").as_str())).await;
             }
             if matches!(phase, "reporting" | "finished") {
+                set_job(harness, &compress, json!({ "active": 0, "ready": 0 })).await;
                 harness.end_job(&compress, "Complete", None).await;
                 let report = harness.wait_job(name, Stage::Report).await;
                 wait_condition(harness, name, "Succeeded", "Unknown/Reporting").await;
@@ -176,7 +177,7 @@ async fn a_clean_up_is_given_up_when_mongodb_stays_away() {
     let batch = traces_to_delete(&harness, "unrecorded").await;
     let _without_records = harness
         .controller_with(&[
-            ("IMAGEBATCH_MONGODB_URI", "mongodb://127.0.0.1:1/"),
+            ("IMAGEBATCH_MONGODB_URI", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=500"),
             ("IMAGEBATCH_CLEANUP_GIVE_UP_SECONDS", "1"),
         ])
         .await;

@@ -151,7 +151,8 @@ async fn a_missing_right_is_named() {
 #[tokio::test]
 async fn mongodb_that_is_away_is_named_until_it_is_back() {
     let harness = Harness::start().await;
-    let blind = harness.controller_with(&[("IMAGEBATCH_MONGODB_URI", "mongodb://user:hush@127.0.0.1:1/")]).await;
+    let nowhere = "mongodb://user:hush@127.0.0.1:1/?serverSelectionTimeoutMS=500";
+    let blind = harness.controller_with(&[("IMAGEBATCH_MONGODB_URI", nowhere)]).await;
     harness.create("blind", PRODUCTS).await;
     let message = wait_condition(&harness, "blind", "Reconciled", "False/RecordsUnavailable").await;
     assert!(!message.contains("hush") && !message.contains("127.0.0.1"), "{message}");

@@ -36,7 +36,7 @@ async fn binary_and_large_config_maps_are_sources_like_others() {
     // As spreadsheets export it; the reader tells encodings by their first bytes.
     let utf16: Vec<u8> = [0xff, 0xfe].into_iter().chain(row.encode_utf16().flat_map(u16::to_le_bytes)).collect();
     make_map(&harness, "binary", None, Some(utf16)).await;
-    make_map(&harness, "large", Some(row.repeat(15_000)), None).await;
+    make_map(&harness, "large", Some(row.repeat(10_000)), None).await;
     for (name, stage) in [("binary", Stage::Run), ("large", Stage::Ingest)] {
         harness.create(name, &format!("source: {{configMapKeyRef: {{name: {name}, key: products.csv}}}}")).await;
         harness.wait_job(name, stage).await;

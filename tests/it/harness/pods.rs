@@ -68,6 +68,8 @@ impl Harness {
     /// Writes a Job's end, `Complete` or `Failed`, into its status.
     pub(crate) async fn end_job(&self, job: &Job, type_: &str, reason: Option<&str>) {
         let now = || Some(Time(Timestamp::now()));
+        // It may not change once it is set.
+        let started = self.jobs().get(&job.name_any()).await.expect("it exists").status.and_then(|it| it.start_time);
         let completed = type_ == "Complete";
         let condition = |type_: &str| JobCondition {
             type_: type_.to_owned(),
@@ -80,7 +82,7 @@ impl Harness {
         let completions = job.spec.as_ref().and_then(|it| it.completions).unwrap_or(1);
         let indexed = job.spec.as_ref().is_some_and(|it| it.completion_mode.as_deref() == Some("Indexed"));
         let status = JobStatus {
-            start_time: now(),
+            start_time: started.or_else(now),
             completion_time: completed.then(now).flatten(),
             succeeded: completed.then_some(completions),
             failed: (!completed).then_some(1),
