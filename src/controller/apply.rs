@@ -50,7 +50,8 @@ pub(crate) async fn apply_step(
     Ok(())
 }
 
-/// Writes the status.
+/// Writes the status; fails when the ImageBatch is not any more what the status was computed from. So whoever was
+/// leader before, and has a request under way still, writes over nothing.
 pub(crate) async fn apply_status(
     client: &Client,
     batch: &ImageBatch,
@@ -60,13 +61,18 @@ pub(crate) async fn apply_status(
     let patch = json!({
         "apiVersion": ImageBatch::api_version(&()),
         "kind": ImageBatch::kind(&()),
+        "metadata": { "resourceVersion": batch.metadata.resource_version },
         "status": status,
     });
     let params = PatchParams::apply(labels::CONTROLLER).force();
     let (name, patch) = (batch.name_any(), Patch::Apply(patch));
-    let apply = failpoint::around("status.patch", api.patch_status(&name, &params, &patch));
-    apply.await.map_err(ReconcileError::PatchStatus)?;
-    Ok(())
+    match failpoint::around("status.patch", api.patch_status(&name, &params, &patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(&error, kube::Error::Api(status) if status.is_conflict()) => {
+            Err(ReconcileError::Outdated(error))
+        }
+        Err(error) => Err(ReconcileError::PatchStatus(error)),
+    }
 }
 
 /// Sets a condition of a batch that is finished, and publishes it where it decides something. Returns the

@@ -4,7 +4,7 @@
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ListParams};
+use kube::api::{Api, DeleteParams, ListParams, Preconditions};
 
 use super::context::Context;
 use super::error::ReconcileError;
@@ -61,7 +61,9 @@ async fn end_jobs(context: &Context, batch: &ImageBatch) -> Result<(), Reconcile
     let selector = format!("{}={}", labels::BATCH_UID, batch.uid().unwrap_or_default());
     let remaining = jobs.list(&ListParams::default().labels(&selector)).await.map_err(ReconcileError::ListJobs)?;
     for job in remaining.iter().filter(|job| job.metadata.deletion_timestamp.is_none()) {
-        match jobs.delete(&job.name_any(), &DeleteParams::foreground()).await {
+        // This one, and not one of the same name that a later batch has by now.
+        let one = Preconditions { uid: job.uid(), resource_version: None };
+        match jobs.delete(&job.name_any(), &DeleteParams::foreground().preconditions(one)).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => return Err(ReconcileError::DeleteJob(error)),

@@ -5,5 +5,8 @@
 
 mod cluster;
 mod disruption;
+mod failover;
 mod kubectl;
+mod rights;
+mod upgrade;
 mod upload;

@@ -11,6 +11,7 @@ mod failpoints;
 mod gateway;
 mod intake;
 mod layering;
+mod leader;
 mod manifest;
 mod messy;
 mod path;
