@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
@@ -35,7 +35,7 @@ pub(crate) async fn apply_step(context: &Context, batch: &ImageBatch, step: &Ste
         Step::Start { .. } => start_job(context, &jobs, batch, step).await,
         Step::End(stages) => {
             for stage in stages {
-                delete_job(&jobs, &stage.job_name(&batch.name_any())).await?;
+                delete_job(&jobs, &stage.job_name(&batch.name_any()), None).await?;
             }
             Ok(())
         }
@@ -58,9 +58,11 @@ pub(crate) async fn apply_step(context: &Context, batch: &ImageBatch, step: &Ste
     }
 }
 
-/// Deletes a Job; it is gone once its pods are.
-pub(super) async fn delete_job(jobs: &Api<Job>, name: &str) -> Result<(), ReconcileError> {
-    match jobs.delete(name, &DeleteParams::foreground()).await {
+/// Deletes a Job; it is gone once its pods are. With a uid this one, and not one of the same name that a later
+/// batch has by now.
+pub(super) async fn delete_job(jobs: &Api<Job>, name: &str, uid: Option<String>) -> Result<(), ReconcileError> {
+    let params = DeleteParams::foreground().preconditions(Preconditions { uid, resource_version: None });
+    match jobs.delete(name, &params).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(error) => Err(ReconcileError::DeleteJob(error)),
@@ -113,7 +115,8 @@ async fn settle_conflict(
     Err(ReconcileError::JobNameTaken { name, owner })
 }
 
-/// Writes the status.
+/// Writes the status; fails when the ImageBatch is not any more what the status was computed from. So whoever was
+/// leader before, and has a request under way still, writes over nothing.
 pub(crate) async fn apply_status(
     client: &Client,
     batch: &ImageBatch,
@@ -123,13 +126,18 @@ pub(crate) async fn apply_status(
     let patch = json!({
         "apiVersion": ImageBatch::api_version(&()),
         "kind": ImageBatch::kind(&()),
+        "metadata": { "resourceVersion": batch.metadata.resource_version },
         "status": status,
     });
     let params = PatchParams::apply(labels::CONTROLLER).force();
     let (name, patch) = (batch.name_any(), Patch::Apply(patch));
-    let apply = failpoint::around("status.patch", api.patch_status(&name, &params, &patch));
-    apply.await.map_err(ReconcileError::PatchStatus)?;
-    Ok(())
+    match failpoint::around("status.patch", api.patch_status(&name, &params, &patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(&error, kube::Error::Api(status) if status.is_conflict()) => {
+            Err(ReconcileError::Outdated(error))
+        }
+        Err(error) => Err(ReconcileError::PatchStatus(error)),
+    }
 }
 
 /// Sets conditions beside the status, and publishes those that decide something. Returns the batch as it is

@@ -162,7 +162,7 @@ async fn end_jobs(context: &Context, batch: &ImageBatch) -> Result<(), Reconcile
     let selector = format!("{}={}", labels::BATCH_UID, batch.uid().unwrap_or_default());
     let remaining = jobs.list(&ListParams::default().labels(&selector)).await.map_err(ReconcileError::ListJobs)?;
     for job in remaining.iter().filter(|job| job.metadata.deletion_timestamp.is_none()) {
-        apply::delete_job(&jobs, &job.name_any()).await?;
+        apply::delete_job(&jobs, &job.name_any(), job.uid()).await?;
     }
     if remaining.items.is_empty() { Ok(()) } else { Err(ReconcileError::JobsRemain(remaining.items.len())) }
 }

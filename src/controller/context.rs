@@ -12,6 +12,7 @@ use kube::runtime::events::{Recorder, Reporter};
 
 use super::backoff::Backoff;
 use super::job::WorkerArgs;
+use super::leader::LeaderArgs;
 use super::places::Places;
 use super::trouble::TroubleArgs;
 use super::workers::Looks;
@@ -33,6 +34,13 @@ pub struct ControllerArgs {
     /// Namespaces in which ImageBatches are worked on.
     #[arg(long, env = "IMAGEBATCH_NAMESPACES", value_delimiter = ',', required = true)]
     pub namespaces: Vec<String>,
+    /// Whether ImageBatches of all namespaces are watched, so that those elsewhere are told why nothing happens to
+    /// them. Otherwise only those of the namespaces, which needs no right beyond them.
+    #[arg(long, env = "IMAGEBATCH_CLUSTER_WIDE", default_value_t = true, action = clap::ArgAction::Set)]
+    pub cluster_wide: bool,
+    /// Which of several controllers works.
+    #[command(flatten)]
+    pub leader: LeaderArgs,
     /// Address of /livez and /readyz.
     #[arg(long, env = "IMAGEBATCH_OPS_LISTEN", default_value = "127.0.0.1:8081")]
     pub ops_listen: std::net::SocketAddr,

@@ -64,6 +64,9 @@ pub enum ReconcileError {
     /// The status cannot be written.
     #[error("failed to patch the status")]
     PatchStatus(#[source] kube::Error),
+    /// The ImageBatch is not what it was when the status was computed.
+    #[error("the ImageBatch changed meanwhile")]
+    Outdated(#[source] kube::Error),
     /// MongoDB failed.
     #[error(transparent)]
     Records(#[from] RecordError),

@@ -1,5 +1,7 @@
 //! The CustomResourceDefinition: what is committed is what the types say, and the API server enforces it.
 
+mod upgrade;
+
 use imagebatch::api::image_batch::{ImageBatch, crd_yaml};
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;

@@ -169,7 +169,8 @@ impl Harness {
         controller::collect::collect_uploads(&context, grace).await.expect("the servers answer")
     }
 
-    async fn controller_context(&self) -> Context {
+    /// Returns the clients and settings of a controller for the test's namespace.
+    pub(crate) async fn controller_context(&self) -> Context {
         controller_context(self.client.clone(), &self.namespace, &self.environment, &[]).await
     }
 

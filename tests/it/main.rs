@@ -12,6 +12,7 @@ mod failpoints;
 mod gateway;
 mod intake;
 mod layering;
+mod leader;
 mod lifecycle;
 mod manifest;
 mod messy;
