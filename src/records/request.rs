@@ -2,7 +2,7 @@
 //!
 //! Inserted by the gateway or the controller, whoever is first; updated by the controller alone.
 
-use mongodb::bson::{DateTime, Document, deserialize_from_document, doc, serialize_to_bson, serialize_to_document};
+use mongodb::bson::{DateTime, Document, deserialize_from_document, doc, serialize_to_document};
 use serde::{Deserialize, Serialize};
 
 use super::{RecordError, Records, is_duplicate};

@@ -133,15 +133,9 @@ impl Harness {
         self.controller_of(self.batches()).await
     }
 
-    /// Runs a controller with further flags.
-    pub(crate) async fn controller_with(&self, flags: &[&str]) -> Running {
-        let context = controller_context(self.client.clone(), &self.namespace, &self.environment, flags).await;
-        Running(tokio::spawn(run_controller(self.batches(), context)))
-    }
-
-    /// Lets a controller with these flags try its worker pods, as it does when it starts.
-    pub(crate) async fn check_worker_pod(&self, flags: &[&str]) -> Result<(), String> {
-        let context = controller_context(self.client.clone(), &self.namespace, &self.environment, flags).await;
+    /// Lets a controller with further variables try its worker pods, as it does when it starts.
+    pub(crate) async fn check_worker_pod(&self, variables: &[(&str, &str)]) -> Result<(), String> {
+        let context = self.context_with(self.client.clone(), variables).await;
         controller::probe::check_worker_pod(&context).await.map_err(|error| format!("{error:#}"))
     }
 
@@ -171,7 +165,7 @@ impl Harness {
 
     /// Returns the clients and settings of a controller for the test's namespace.
     pub(crate) async fn controller_context(&self) -> Context {
-        controller_context(self.client.clone(), &self.namespace, &self.environment, &[]).await
+        controller_context(self.client.clone(), &self.namespace, &self.environment).await
     }
 
     /// Runs a gateway for the test's namespace; returns its URL and a guard that ends it.
@@ -256,16 +250,10 @@ impl Harness {
     }
 }
 
-async fn controller_context(
-    client: Client,
-    namespace: &str,
-    environment: &BTreeMap<String, String>,
-    further: &[&str],
-) -> Context {
+async fn controller_context(client: Client, namespace: &str, environment: &BTreeMap<String, String>) -> Context {
     let mut arguments = flags(environment, &[]);
     arguments.extend(["--namespaces".to_owned(), namespace.to_owned()]);
     arguments.extend(["--worker-image".to_owned(), "imagebatch:test".to_owned()]);
-    arguments.extend(further.iter().map(|it| (*it).to_owned()));
     let args = Controller::parse_from(arguments).args;
     Context::new(client, &args).await.expect("controller arguments")
 }

@@ -53,7 +53,7 @@ async fn has_job(harness: &Harness, name: &str) -> bool {
 #[tokio::test]
 async fn batches_beyond_the_cap_wait_and_the_oldest_is_next() {
     let harness = Harness::start().await;
-    let controller = harness.controller_with(&["--max-active-batches", "1"]).await;
+    let controller = harness.controller_with(&[("IMAGEBATCH_MAX_ACTIVE_BATCHES", "1")]).await;
     let first = harness.create("first", PRODUCTS).await;
     harness.wait_job("first", Stage::Run).await;
     let second = harness.create("second", PRODUCTS).await;
@@ -65,7 +65,7 @@ async fn batches_beyond_the_cap_wait_and_the_oldest_is_next() {
     assert!(!has_job(&harness, "second").await && !has_job(&harness, "third").await);
     // Another one learns from the statuses who holds a place.
     drop(controller);
-    let _controller = harness.controller_with(&["--max-active-batches", "1"]).await;
+    let _controller = harness.controller_with(&[("IMAGEBATCH_MAX_ACTIVE_BATCHES", "1")]).await;
     harness.create("fourth", PRODUCTS).await;
     wait_position(&harness, "fourth", 3).await;
 
@@ -223,7 +223,8 @@ fn message(batch: &ImageBatch) -> String {
 async fn a_job_in_a_queue_is_kueues_from_its_creation_on() {
     let harness = Harness::start().await;
     let kueue = Kueue::install(&harness).await;
-    let _controller = harness.controller_with(&["--kueue", "true", "--max-active-batches", "1"]).await;
+    let _controller =
+        harness.controller_with(&[("IMAGEBATCH_KUEUE", "true"), ("IMAGEBATCH_MAX_ACTIVE_BATCHES", "1")]).await;
     let queue = "queueName: shops\nminParallelism: 1\nworkloadPriorityClassName: urgent\n";
     let batch = harness.create("queued", &format!("{UPLOAD}{queue}")).await;
     let ingest = harness.wait_job("queued", Stage::Ingest).await;
@@ -282,7 +283,7 @@ async fn a_job_in_a_queue_is_kueues_from_its_creation_on() {
 async fn suspending_a_queued_batch_switches_its_workload_off_and_not_its_job() {
     let harness = Harness::start().await;
     let kueue = Kueue::install(&harness).await;
-    let _controller = harness.controller_with(&["--kueue", "true"]).await;
+    let _controller = harness.controller_with(&[("IMAGEBATCH_KUEUE", "true")]).await;
     harness.create("held", &format!("{PRODUCTS}queueName: shops\n")).await;
     let job = harness.wait_job("held", Stage::Run).await;
     let workload = kueue.consider(&job, "insufficient unused quota for cpu").await;
@@ -310,7 +311,7 @@ async fn suspending_a_queued_batch_switches_its_workload_off_and_not_its_job() {
 #[tokio::test]
 async fn a_suspended_batch_makes_room_and_gets_in_line_again() {
     let harness = Harness::start().await;
-    let _controller = harness.controller_with(&["--max-active-batches", "1"]).await;
+    let _controller = harness.controller_with(&[("IMAGEBATCH_MAX_ACTIVE_BATCHES", "1")]).await;
     harness.create("older", PRODUCTS).await;
     harness.wait_job("older", Stage::Run).await;
     let younger = harness.create("younger", PRODUCTS).await;
