@@ -28,9 +28,10 @@ mod terms;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
+use tracing::{Instrument, Span, info_span};
 
 pub use crate::api::stage::PERMANENT_EXIT_CODE;
-use crate::api::stage::{SOURCE_MOUNT, StageInput};
+use crate::api::stage::{SOURCE_MOUNT, Stage, StageInput};
 use crate::egress::{Egress, EgressArgs, SetupError};
 use crate::manifest::image_limits::ImageLimitArgs;
 use crate::manifest::limits::LimitArgs;
@@ -38,7 +39,7 @@ use crate::manifest::shard::Manifest;
 use crate::manifest::source::Rules;
 use crate::records::{Patience, RecordError, Records, RecordsArgs};
 use crate::storage::{Storage, StorageArgs, StorageError};
-use crate::telemetry::LogArgs;
+use crate::telemetry::{LogArgs, chain, trace};
 use memory::{Demand, MemoryError};
 use sandbox::Sandbox;
 use sandbox::child::CodecChildArgs;
@@ -199,8 +200,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    async fn new(args: &StageArgs) -> Result<Self, StageError> {
-        let input: StageInput = serde_json::from_str(&args.stage_input).map_err(StageError::ReadInput)?;
+    async fn new(args: &StageArgs, input: StageInput) -> Result<Self, StageError> {
         let ConcurrencyArgs { images_in_flight, codec_threads, memory_limit_bytes } = args.concurrency;
         let body = args.egress.fetch_max_bytes;
         let demand =
@@ -237,37 +237,75 @@ impl Worker {
     }
 }
 
-/// Runs a subcommand to its end.
+/// Runs a subcommand to its end, and logs its error.
 pub async fn run(work: Work) -> Result<(), StageError> {
     match work {
-        Work::Ingest(args) => stage(&args, async |worker| ingest::ingest(worker).await.map(drop)).await,
+        Work::Ingest(args) => stage(&args, Stage::Ingest, async |worker| ingest(worker).await.map(drop)).await,
         Work::Compress { stage: args, index } => {
             let shards =
                 async |worker: &Worker| compress_shards(worker, worker.manifest().await?.shards_of(index)).await;
-            stage(&args, shards).await
+            stage(&args, Stage::Compress, shards).await
         }
-        Work::Report(args) => stage(&args, async |worker| report::report(worker).await).await,
-        Work::Run(args) => stage(&args, async |worker| run_all(worker).await).await,
-        Work::CompressFile(args) => local::compress_files(&args).await,
+        Work::Report(args) => stage(&args, Stage::Report, report).await,
+        Work::Run(args) => stage(&args, Stage::Run, run_all).await,
+        Work::CompressFile(args) => logged(local::compress_files(&args)).await,
     }
 }
 
-async fn stage(args: &StageArgs, work: impl AsyncFnOnce(&Worker) -> Result<(), StageError>) -> Result<(), StageError> {
-    let worker = Worker::new(args).await?;
-    let result = work(&worker).await;
-    worker.sandbox.end().await;
-    result
+async fn stage(
+    args: &StageArgs,
+    stage: Stage,
+    work: impl AsyncFnOnce(&Worker) -> Result<(), StageError>,
+) -> Result<(), StageError> {
+    let input = logged(async { serde_json::from_str(&args.stage_input).map_err(StageError::ReadInput) }).await?;
+    let span = span_of(stage, &input);
+    let run = async {
+        let worker = Worker::new(args, input).await?;
+        let result = work(&worker).await;
+        worker.sandbox.end().await;
+        result
+    };
+    logged(run).instrument(span).await
+}
+
+/// Returns the span of everything that a pod does: it gives each of its lines the batch, and goes on with the
+/// trace of the Job.
+fn span_of(stage: Stage, input: &StageInput) -> Span {
+    let span = tracing::error_span!(
+        "stage",
+        otel.name = format!("pod {}", stage.as_str()),
+        stage = stage.as_str(),
+        batch.name = input.name,
+        batch.namespace = input.namespace,
+        batch.uid = input.uid,
+        request_id = input.request_id,
+    );
+    trace::continue_from(&span, input.traceparent.as_deref());
+    span
+}
+
+/// Logs an error where its span is still known; the executable makes an exit code of it.
+async fn logged<T>(work: impl Future<Output = Result<T, StageError>>) -> Result<T, StageError> {
+    work.await.inspect_err(|error| tracing::error!(error = chain(error), "ended by an error"))
 }
 
 async fn run_all(worker: &Worker) -> Result<(), StageError> {
-    let Some(manifest) = ingest::ingest(worker).await? else { return Ok(()) };
+    let Some(manifest) = ingest(worker).await? else { return Ok(()) };
     compress_shards(worker, 0..manifest.shards).await?;
-    report::report(worker).await
+    report(worker).await
+}
+
+async fn ingest(worker: &Worker) -> Result<Option<Manifest>, StageError> {
+    ingest::ingest(worker).instrument(info_span!("ingest")).await
 }
 
 async fn compress_shards(worker: &Worker, shards: std::ops::Range<u32>) -> Result<(), StageError> {
     for shard in shards {
-        compress::compress_shard(worker, shard).await?;
+        compress::compress_shard(worker, shard).instrument(info_span!("compress", shard)).await?;
     }
     Ok(())
+}
+
+async fn report(worker: &Worker) -> Result<(), StageError> {
+    report::report(worker).instrument(info_span!("report")).await
 }

@@ -24,6 +24,10 @@ pub mod plan;
 pub mod status;
 pub mod webhook;
 
+mod census;
+mod spans;
+mod tally;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +42,7 @@ use kube::runtime::finalizer::{Error as FinalizerError, Event, finalizer};
 use kube::runtime::watcher;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
@@ -60,7 +65,12 @@ pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
     let context = Arc::new(Context::new(client, args).await?);
     let (ready, is_ready) = watch::channel(false);
     let stop = CancellationToken::new();
-    let health = tokio::spawn(health::serve(args.ops_listen, is_ready, stop.clone().cancelled_owned()));
+    let health = tokio::spawn(health::serve(
+        args.ops_listen,
+        is_ready,
+        Arc::clone(&context.metrics),
+        stop.clone().cancelled_owned(),
+    ));
     let work = async {
         while let Err(error) = context.records.ensure_indexes().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "MongoDB is not ready, trying again");
@@ -111,23 +121,34 @@ pub async fn run(
         let jobs = Api::<Job>::namespaced(context.client.clone(), namespace);
         controller = controller.owns(jobs, watcher::Config::default().labels(&managed));
     }
+    let metrics = Arc::clone(&context.metrics);
+    metrics.count_batches_by(census::census_of(controller.store()));
     controller
         .run(reconcile, error_policy, context)
-        .for_each(|result| async move {
+        .for_each(|result| {
             // Errors of reconciles are logged by the policy; these are the watches'.
             match result {
                 Ok(_) | Err(ControllerError::ReconcilerFailed(..) | ControllerError::ObjectNotFound(_)) => {}
-                Err(error) => tracing::warn!(%error, "a watch failed, it starts again"),
+                Err(error) => {
+                    metrics.watch_errors.inc();
+                    tracing::warn!(%error, "a watch failed, it starts again");
+                }
             }
+            std::future::ready(())
         })
         .await;
 }
 
 /// Brings one batch a step further.
 pub async fn reconcile(batch: Arc<ImageBatch>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    tokio::time::timeout(RECONCILE_TIMEOUT, reconcile_batch(batch, context))
+    let metered = tally::Reconcile::start(&context.metrics);
+    let span = spans::of_batch(&batch);
+    let result = tokio::time::timeout(RECONCILE_TIMEOUT, reconcile_batch(batch, context))
+        .instrument(span)
         .await
-        .map_err(|_| ReconcileError::Timeout)?
+        .unwrap_or(Err(ReconcileError::Timeout));
+    metered.end(result.as_ref().err());
+    result
 }
 
 async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Result<Action, ReconcileError> {
@@ -143,6 +164,7 @@ async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Resul
                 let now = Time(Timestamp::now());
                 failpoint::around("batch.cleanup", cleanup::clean_up(&context, &batch, now)).await?;
                 context.note_written(&batch.uid().unwrap_or_default(), true);
+                context.tally.forget(&batch.uid().unwrap_or_default());
                 Ok(Action::await_change())
             }
         }
@@ -157,6 +179,7 @@ async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Resul
 async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, ReconcileError> {
     let before = batch.status.clone().unwrap_or_default();
     if before.is_finished() {
+        context.tally.forget(&batch.uid().unwrap_or_default());
         return Ok(Action::await_change());
     }
     let (uid, namespace) = (batch.uid().unwrap_or_default(), batch.namespace().unwrap_or_default());
@@ -172,6 +195,7 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
     }
     if let Some(step) = &plan.step {
         apply::apply_step(&context.client, &context.recorder, &context.worker, batch, step).await?;
+        context.tally.note_step(batch, step);
     }
     let keys = context.storage.keys().batch_or_retry(&namespace, &uid, retry);
     let status = status::compute_status(batch, &keys, &observed, &plan, &now);
@@ -191,6 +215,7 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         // Events before the status, so that who waits for Finished finds them all.
         apply::publish_changes(&context.recorder, batch, &status).await;
         apply::apply_status(&context.client, batch, &status).await?;
+        context.tally.note_status(batch, &status);
         context.note_written(&uid, status.is_finished());
     }
     Ok(next(&plan))
@@ -215,11 +240,12 @@ fn next(plan: &Plan) -> Action {
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller hands it over like this")]
 fn error_policy(batch: Arc<ImageBatch>, error: &ReconcileError, _: Arc<Context>) -> Action {
+    let _in = spans::of_batch(&batch).entered();
     if let ReconcileError::JobsRemain(jobs) = error {
-        tracing::debug!(batch.name = batch.name_any(), jobs, "waiting for the Jobs of a deleted batch");
+        tracing::debug!(jobs, "waiting for the Jobs of a deleted batch");
         return Action::requeue(Duration::from_secs(1));
     }
     let error = error as &dyn std::error::Error;
-    tracing::warn!(batch.name = batch.name_any(), batch.namespace = batch.namespace(), error, "reconcile failed");
+    tracing::warn!(error, "reconcile failed");
     Action::requeue(Duration::from_secs(5))
 }

@@ -13,12 +13,14 @@ fn main() -> ExitCode {
         // It has no use for a log, and confines itself before there are threads.
         Command::CodecChild(child) => return codec_child(&child),
     };
-    match telemetry::start(&args.log).and_then(|()| telemetry::block_on(async { Ok(compressor::run(work).await) })) {
-        Ok(Err(error)) if error.is_permanent() => {
-            telemetry::exit_code(Err(error.into()));
-            ExitCode::from(compressor::PERMANENT_EXIT_CODE)
+    let start = telemetry::start(&args.log, "compressor");
+    match start.and_then(|()| telemetry::block_on(async { Ok(compressor::run(work).await) })) {
+        // It is logged already, where its batch was known.
+        Ok(Err(error)) => {
+            telemetry::trace::end();
+            if error.is_permanent() { ExitCode::from(compressor::PERMANENT_EXIT_CODE) } else { ExitCode::FAILURE }
         }
-        result => telemetry::exit_code(result.and_then(|stage| Ok(stage?))),
+        result => telemetry::exit_code(result.map(drop)),
     }
 }
 

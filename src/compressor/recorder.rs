@@ -2,6 +2,7 @@
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tracing::{Instrument, debug_span};
 
 use super::{StageError, Worker};
 use crate::api::progress::Counts;
@@ -26,7 +27,7 @@ impl Recorder {
         let mut counts = Counts::default();
         recorded.for_each(|row| counts += row.counts());
         let (rows, waiting) = mpsc::channel(WAITING);
-        Self { rows, task: tokio::spawn(record(worker.clone(), shard, counts, waiting)) }
+        Self { rows, task: tokio::spawn(record(worker.clone(), shard, counts, waiting).in_current_span()) }
     }
 
     /// Hands on a complete row; waits while the database is behind.
@@ -52,9 +53,13 @@ async fn record(
     let mut rows = Vec::with_capacity(WAITING);
     while waiting.recv_many(&mut rows, WAITING).await > 0 {
         let records: Vec<OutcomeRecord> = rows.iter().map(|row| OutcomeRecord::new(uid, shard, row)).collect();
-        failpoint::around("outcomes.insert", worker.records.insert_outcomes(&records)).await?;
         rows.drain(..).for_each(|row| counts += row.counts());
-        failpoint::around("counts.raise", worker.records.raise_shard(uid, shard, &counts)).await?;
+        let write = async {
+            failpoint::around("outcomes.insert", worker.records.insert_outcomes(&records)).await?;
+            failpoint::around("counts.raise", worker.records.raise_shard(uid, shard, &counts)).await
+        };
+        // One for all rows that waited: images of several rows are recorded together.
+        write.instrument(debug_span!("record", rows = records.len() as i64)).await?;
     }
     Ok(())
 }

@@ -58,7 +58,7 @@ pub(crate) async fn report(worker: &Worker) -> Result<(), StageError> {
     failpoint::around("failed.put", failed.into_inner().shutdown()).await.map_err(stream)?;
 
     let Totals { rows, counts, failures } = totals;
-    tracing::info!(batch.name = worker.input.name, counts.succeeded, counts.failed, "reported");
+    tracing::info!(counts.succeeded, counts.failed, "reported");
     let result = ReportResult { rows, counts, failures };
     Ok(failpoint::around("report.insert", worker.records.insert_report(&worker.input.uid, &result)).await?)
 }

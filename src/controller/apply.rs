@@ -6,11 +6,13 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
+use tracing::Instrument;
 
 use super::context::Context;
 use super::error::ReconcileError;
 use super::job::{WorkerArgs, job};
 use super::plan::Step;
+use super::spans;
 use crate::api::condition::{ACCEPTED, SUCCEEDED, Statement, set_condition};
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
@@ -39,13 +41,15 @@ pub(crate) async fn apply_step(
         jobs.patch(&name, &params, &Patch::Apply(patch)).await.map_err(ReconcileError::ApplyJob)?;
         return Ok(());
     }
-    let Some(job) = job(batch, step, settings).map_err(ReconcileError::BuildJob)? else { return Ok(()) };
+    let Step::Start { stage, .. } = step else { return Ok(()) };
+    let (span, traced) = spans::of_job(batch, *stage);
+    let Some(job) = job(&traced, step, settings).map_err(ReconcileError::BuildJob)? else { return Ok(()) };
     let name = job.name_any();
     // Not forced: a Job of that name that belongs to an earlier ImageBatch must go first.
     let params = PatchParams::apply(labels::CONTROLLER);
     let patch = Patch::Apply(&job);
     let apply = failpoint::around("job.apply", jobs.patch(&name, &params, &patch));
-    apply.await.map_err(ReconcileError::ApplyJob)?;
+    apply.instrument(span).await.map_err(ReconcileError::ApplyJob)?;
     publish(recorder, batch, EventType::Normal, "JobCreated", "CreateJob", format!("created Job {name}")).await;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Clients and settings of the controller, and when each batch's status was last written.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -9,8 +9,10 @@ use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
 use super::job::WorkerArgs;
+use super::tally::Tally;
 use crate::api::labels;
 use crate::egress::{Egress, EgressArgs};
+use crate::metrics::controller::ControllerMetrics;
 use crate::records::{Patience, Records, RecordsArgs};
 use crate::storage::{Storage, StorageArgs};
 
@@ -23,7 +25,7 @@ pub struct ControllerArgs {
     /// Namespaces in which ImageBatches are worked on.
     #[arg(long, env = "IMAGEBATCH_NAMESPACES", value_delimiter = ',', required = true)]
     pub namespaces: Vec<String>,
-    /// Address of /livez and /readyz.
+    /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "IMAGEBATCH_OPS_LISTEN", default_value = "127.0.0.1:8081")]
     pub ops_listen: std::net::SocketAddr,
     /// Seconds after which an uploaded CSV that no ImageBatch claims is removed.
@@ -52,6 +54,9 @@ pub struct Context {
     pub(super) namespaces: BTreeSet<String>,
     pub(super) worker: WorkerArgs,
     pub(super) recorder: Recorder,
+    /// What Prometheus reads.
+    pub metrics: Arc<ControllerMetrics>,
+    pub(super) tally: Tally,
     /// When the status of a batch was last written, to hold back mere progress.
     written: Mutex<HashMap<String, Instant>>,
 }
@@ -59,6 +64,7 @@ pub struct Context {
 impl Context {
     /// Connects to MongoDB and object storage, both lazily.
     pub async fn new(client: Client, args: &ControllerArgs) -> anyhow::Result<Self> {
+        let metrics = Arc::new(ControllerMetrics::default());
         let reporter = Reporter { controller: labels::CONTROLLER.to_owned(), instance: std::env::var("HOSTNAME").ok() };
         Ok(Self {
             records: Records::new(&args.records, Patience::Short).await?,
@@ -68,6 +74,8 @@ impl Context {
             worker: args.worker.clone(),
             recorder: Recorder::new(client.clone(), reporter),
             written: Mutex::default(),
+            tally: Tally::new(Arc::clone(&metrics)),
+            metrics,
             client,
         })
     }

@@ -61,6 +61,19 @@ pub enum ReconcileError {
     Timeout,
 }
 
+impl ReconcileError {
+    /// Returns the word for what failed, as the metrics count it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Records(_) => "Records",
+            Self::Storage(_) => "Storage",
+            Self::Timeout => "Timeout",
+            // All else is asked of the API server.
+            _ => "ApiServer",
+        }
+    }
+}
+
 impl From<Injected> for ReconcileError {
     fn from(injected: Injected) -> Self {
         Self::Records(injected.into())
