@@ -159,7 +159,8 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/batches/{id}/output.csv", get(report::output_csv))
         .route("/v1/batches/{id}/failed.csv", get(report::failed_csv))
         .route("/images/{*key}", get(image::image));
-    observed(routes.with_state(state.clone()), &state.metrics)
+    let metrics = Arc::clone(&state.metrics);
+    observed(routes.with_state(state), metrics)
 }
 
 /// Returns the health checks and the metrics.
@@ -168,15 +169,16 @@ pub fn ops_router(state: AppState) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics));
-    observed(routes.with_state(state.clone()), &state.metrics)
+    let metrics = Arc::clone(&state.metrics);
+    observed(routes.with_state(state), metrics)
 }
 
 /// Adds what surrounds every request, those without a route too.
-fn observed(routes: Router, metrics: &Arc<GatewayMetrics>) -> Router {
+fn observed(routes: Router, metrics: Arc<GatewayMetrics>) -> Router {
     routes
         .fallback(async || ApiError::new(Code::NotFound, "no resource has this path"))
         .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(from_fn_with_state(Arc::clone(metrics), request::observe))
+        .layer(from_fn_with_state(metrics, request::observe))
 }
 
 fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
@@ -202,7 +204,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("the listener is bound");
         let (router, stop) =
-            (observed(Router::new().route("/panic", get(panics)), &Arc::default()), CancellationToken::new());
+            (observed(Router::new().route("/panic", get(panics)), Arc::default()), CancellationToken::new());
         let server = tokio::spawn(server::serve(listener, router, stop.clone(), GRACE));
         let client = reqwest::Client::builder().no_proxy().build().expect("the client has no special needs");
 

@@ -137,3 +137,42 @@ fn counts_of(status: &ImageBatchStatus) -> Counts {
     let &ImageBatchStatus { succeeded, failed, kept_original, bytes_in, bytes_out, .. } = status;
     Counts { succeeded, failed, kept_original, bytes_in, bytes_out }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::image_batch::ImageBatchSpec;
+
+    fn status(succeeded: i64, failed: i64) -> ImageBatchStatus {
+        let bytes_in = 100 * succeeded;
+        ImageBatchStatus { succeeded, failed, bytes_in, bytes_out: bytes_in / 2, ..ImageBatchStatus::default() }
+    }
+
+    fn batch(status: Option<ImageBatchStatus>) -> ImageBatch {
+        let spec: ImageBatchSpec = serde_json::from_value(serde_json::json!({ "source": {} })).expect("a spec");
+        let mut batch = ImageBatch::new("any", spec);
+        batch.metadata.uid = Some("uid".to_owned());
+        batch.status = status;
+        batch
+    }
+
+    #[test]
+    fn an_image_is_counted_once_whatever_the_watch_has_shown() {
+        let counted = |metrics: &ControllerMetrics| {
+            let images = |outcome| metrics.images.get_or_create(&[("outcome", outcome)]).get();
+            (images("Compressed"), images("Failed"), metrics.input_bytes.get(), metrics.output_bytes.get())
+        };
+        let metrics = Arc::new(ControllerMetrics::default());
+        let tally = Tally::new(Arc::clone(&metrics));
+        // The watch has not shown any of the statuses yet.
+        for status in [status(10, 2), status(12, 2), status(11, 2), status(12, 3)] {
+            tally.note_status(&batch(None), &status);
+        }
+        assert_eq!(counted(&metrics), (12, 3, 1_200, 600));
+
+        let metrics = Arc::new(ControllerMetrics::default());
+        let next = Tally::new(Arc::clone(&metrics));
+        next.note_status(&batch(Some(status(12, 3))), &status(15, 3));
+        assert_eq!(counted(&metrics), (3, 0, 300, 150), "what the last controller wrote is counted by it");
+    }
+}

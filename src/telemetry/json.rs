@@ -15,7 +15,7 @@ use tracing::{Event, Subscriber};
 use tracing_log::NormalizeEvent;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 /// The format.
 pub(super) struct Flat;
@@ -37,7 +37,7 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut fields = Fields::default();
         // The innermost span comes last, so its word holds where two have the same field.
-        for span in context.event_scope().into_iter().flat_map(|it| it.from_root()) {
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             let extensions = span.extensions();
             if let Some(formatted) = extensions.get::<FormattedFields<N>>()
                 && let Ok(Value::Object(values)) = serde_json::from_str(formatted.as_str())
