@@ -207,6 +207,8 @@ fn ingest(folder: &Path, upload: &Upload, figures: &mut Figures) -> Result<()> {
         compression: Compression::default(),
         report: Report::default(),
         retry: None,
+        request_id: None,
+        traceparent: None,
         unprocessed_because: UnprocessedCause::ShardFailed,
     };
     let input = serde_json::to_string(&input)?;

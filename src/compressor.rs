@@ -30,8 +30,9 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, info_span};
 
-use crate::api::stage::{INTERRUPTED_EXIT_CODE, PERMANENT_EXIT_CODE, SOURCE_MOUNT, StageInput};
+use crate::api::stage::{INTERRUPTED_EXIT_CODE, PERMANENT_EXIT_CODE, SOURCE_MOUNT, Stage, StageInput};
 use crate::egress::{Egress, EgressArgs, SetupError};
 use crate::manifest::image_limits::ImageLimitArgs;
 use crate::manifest::limits::LimitArgs;
@@ -39,7 +40,7 @@ use crate::manifest::shard::Manifest;
 use crate::manifest::source::Rules;
 use crate::records::{Patience, RecordError, Records, RecordsArgs};
 use crate::storage::{Storage, StorageArgs, StorageError};
-use crate::telemetry::{LogArgs, shutdown};
+use crate::telemetry::{LogArgs, chain, shutdown, trace};
 use memory::{Demand, MemoryError};
 use sandbox::Sandbox;
 use sandbox::child::CodecChildArgs;
@@ -209,8 +210,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    async fn new(args: &StageArgs, stop: CancellationToken) -> Result<Self, StageError> {
-        let input: StageInput = serde_json::from_str(&args.stage_input).map_err(StageError::ReadInput)?;
+    async fn new(args: &StageArgs, input: StageInput, stop: CancellationToken) -> Result<Self, StageError> {
         let ConcurrencyArgs { images_in_flight, codec_threads, memory_limit_bytes } = args.concurrency;
         let body = args.egress.fetch_max_bytes;
         let demand =
@@ -248,22 +248,28 @@ impl Worker {
     }
 }
 
-/// Runs a subcommand to its end.
+/// Runs a subcommand to its end, and logs its error.
 pub async fn run(work: Work) -> Result<(), StageError> {
     match work {
-        Work::Ingest(args) => stage(&args, async |worker| ingest(worker).await.map(drop)).await,
+        Work::Ingest(args) => stage(&args, Stage::Ingest, async |worker| ingest(worker).await.map(drop)).await,
         Work::Compress { stage: args, index } => {
             let shards =
                 async |worker: &Worker| compress_shards(worker, worker.manifest().await?.shards_of(index)).await;
-            stage(&args, shards).await
+            stage(&args, Stage::Compress, shards).await
         }
-        Work::Report(args) => stage(&args, async |worker| report(worker).await).await,
-        Work::Run(args) => stage(&args, async |worker| run_all(worker).await).await,
-        Work::CompressFile(args) => local::compress_files(&args).await,
+        Work::Report(args) => stage(&args, Stage::Report, report).await,
+        Work::Run(args) => stage(&args, Stage::Run, run_all).await,
+        Work::CompressFile(args) => logged(local::compress_files(&args)).await,
     }
 }
 
-async fn stage(args: &StageArgs, work: impl AsyncFnOnce(&Worker) -> Result<(), StageError>) -> Result<(), StageError> {
+async fn stage(
+    args: &StageArgs,
+    stage: Stage,
+    work: impl AsyncFnOnce(&Worker) -> Result<(), StageError>,
+) -> Result<(), StageError> {
+    let input = logged(async { serde_json::from_str(&args.stage_input).map_err(StageError::ReadInput) }).await?;
+    let span = span_of(stage, &input);
     let stop = CancellationToken::new();
     let signal = tokio::spawn({
         let stop = stop.clone();
@@ -272,19 +278,44 @@ async fn stage(args: &StageArgs, work: impl AsyncFnOnce(&Worker) -> Result<(), S
             stop.cancel();
         }
     });
-    let worker = Worker::new(args, stop).await?;
-    let result = work(&worker).await;
-    worker.sandbox.end().await;
+    let run = async {
+        let worker = Worker::new(args, input, stop).await?;
+        let result = work(&worker).await;
+        worker.sandbox.end().await;
+        result
+    };
+    let result = logged(run).instrument(span).await;
     signal.abort();
     result
 }
 
+/// Returns the span of everything that a pod does: it gives each of its lines the batch, and goes on with the
+/// trace of the Job.
+fn span_of(stage: Stage, input: &StageInput) -> Span {
+    let span = tracing::error_span!(
+        "stage",
+        otel.name = format!("pod {}", stage.as_str()),
+        stage = stage.as_str(),
+        batch.name = input.name,
+        batch.namespace = input.namespace,
+        batch.uid = input.uid,
+        request_id = input.request_id,
+    );
+    trace::continue_from(&span, input.traceparent.as_deref());
+    span
+}
+
+/// Logs an error where its span is still known; the executable makes an exit code of it.
+async fn logged<T>(work: impl Future<Output = Result<T, StageError>>) -> Result<T, StageError> {
+    work.await.inspect_err(|error| tracing::error!(error = chain(error), "ended by an error"))
+}
+
 async fn ingest(worker: &Worker) -> Result<Option<Manifest>, StageError> {
-    interruptible(worker, ingest::ingest(worker)).await
+    interruptible(worker, ingest::ingest(worker)).instrument(info_span!("ingest")).await
 }
 
 async fn report(worker: &Worker) -> Result<(), StageError> {
-    interruptible(worker, report::report(worker)).await
+    interruptible(worker, report::report(worker)).instrument(info_span!("report")).await
 }
 
 /// Ends work that keeps nothing but what is stored already, when the pod is asked to end.
@@ -303,7 +334,7 @@ async fn run_all(worker: &Worker) -> Result<(), StageError> {
 
 async fn compress_shards(worker: &Worker, shards: std::ops::Range<u32>) -> Result<(), StageError> {
     for shard in shards {
-        compress::compress_shard(worker, shard).await?;
+        compress::compress_shard(worker, shard).instrument(info_span!("compress", shard)).await?;
     }
     Ok(())
 }

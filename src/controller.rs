@@ -14,6 +14,7 @@
 
 pub mod apply;
 mod backoff;
+mod census;
 pub mod cleanup;
 pub mod collect;
 pub mod context;
@@ -32,9 +33,11 @@ pub mod plan;
 pub mod pods;
 pub mod probe;
 pub mod queue;
+mod spans;
 pub mod status;
 pub mod stop;
 mod stuck;
+mod tally;
 mod throughput;
 pub mod trouble;
 pub mod webhook;
@@ -57,6 +60,7 @@ use kube::runtime::finalizer::{Error as FinalizerError, Event, finalizer};
 use kube::runtime::watcher;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::api::condition::set_condition;
 use crate::api::image_batch::ImageBatch;
@@ -83,11 +87,12 @@ pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
     let client = kube::Client::try_default().await?;
     let context = Arc::new(Context::new(client, args).await?);
     probe::check_worker_pod(&context).await?;
-    let candidate = Candidate::new(&args.leader).await?;
+    let candidate = Candidate::new(&args.leader, &context.metrics.leader).await?;
     let (ready, is_ready) = watch::channel(false);
     let stop = CancellationToken::new();
     tokio::spawn(cancel_at_shutdown(stop.clone()));
-    let health = tokio::spawn(health::serve(args.ops_listen, is_ready, stop.clone().cancelled_owned()));
+    let metrics = Arc::clone(&context.metrics);
+    let health = tokio::spawn(health::serve(args.ops_listen, is_ready, metrics, stop.clone().cancelled_owned()));
     tokio::select! {
         () = make_indexes(&context) => {}
         () = stop.cancelled() => return Ok(health.await??),
@@ -169,29 +174,42 @@ pub async fn run(
     }
     let turns = context.places.open(controller.store());
     let changes = context.workloads.changes();
+    let metrics = Arc::clone(&context.metrics);
+    metrics.count_batches_by(census::census_of(controller.store()));
     let work = controller
         .reconcile_on(turns)
         .reconcile_on(changes)
         .run(reconcile, error_policy, Arc::clone(&context))
-        .for_each(|result| async move {
+        .for_each(|result| {
             // Errors of reconciles are logged by the policy; these are the watches'.
             match result {
                 Ok(_) | Err(ControllerError::ReconcilerFailed(..) | ControllerError::ObjectNotFound(_)) => {}
-                Err(error) => tracing::warn!(%error, "a watch failed, it starts again"),
+                Err(error) => {
+                    metrics.watch_errors.inc();
+                    tracing::warn!(%error, "a watch failed, it starts again");
+                }
             }
+            std::future::ready(())
         });
     work.await;
 }
 
 /// Brings one batch a step further.
 pub async fn reconcile(batch: Arc<ImageBatch>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let metered = tally::Reconcile::start(&context.metrics);
+    let span = spans::of_batch(&batch);
     let uid = batch.uid().unwrap_or_default();
-    let reconciled = reconcile_batch(Arc::clone(&batch), Arc::clone(&context));
-    let result = tokio::time::timeout(RECONCILE_TIMEOUT, reconciled).await.unwrap_or(Err(ReconcileError::Timeout));
-    match &result {
-        Ok(_) => context.backoff.forget(&uid),
-        Err(error) => trouble::report(&context, &batch, error, context.backoff.note_failure(&uid)).await,
-    }
+    let reconcile = async {
+        let reconciled = reconcile_batch(Arc::clone(&batch), Arc::clone(&context));
+        let result = tokio::time::timeout(RECONCILE_TIMEOUT, reconciled).await.unwrap_or(Err(ReconcileError::Timeout));
+        match &result {
+            Ok(_) => context.backoff.forget(&uid),
+            Err(error) => trouble::report(&context, &batch, error, context.backoff.note_failure(&uid)).await,
+        }
+        result
+    };
+    let result = reconcile.instrument(span).await;
+    metered.end(result.as_ref().err());
     result
 }
 
@@ -211,6 +229,7 @@ async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Resul
                 context.note_written(&uid, true);
                 context.looks.forget(&uid);
                 context.places.leave(&uid);
+                context.tally.forget(&uid);
                 Ok(Action::await_change())
             }
         }
@@ -225,7 +244,9 @@ async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Resul
 async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, ReconcileError> {
     let before = batch.status.clone().unwrap_or_default();
     if before.is_finished() {
-        context.places.leave(&batch.uid().unwrap_or_default());
+        let uid = batch.uid().unwrap_or_default();
+        context.places.leave(&uid);
+        context.tally.forget(&uid);
         return expire::expire(context, batch, Timestamp::now()).await;
     }
     let (uid, namespace) = (batch.uid().unwrap_or_default(), batch.namespace().unwrap_or_default());
@@ -244,7 +265,10 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         lineage::note_retry(context, batch, retry).await?;
     }
     let stepped = match &plan.step {
-        Some(step) => apply::apply_step(context, batch, step).await,
+        Some(step) => {
+            let applied = apply::apply_step(context, batch, step).await;
+            applied.inspect(|()| context.tally.note_step(batch, step))
+        }
         None => Ok(()),
     };
     let keys = context.storage.keys().batch_or_retry(&namespace, &uid, retry);
@@ -271,6 +295,7 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         // Events before the status, so that who waits for Finished finds them all.
         apply::publish_changes(&context.recorder, batch, &status).await;
         apply::apply_status(&context.client, batch, &status).await?;
+        context.tally.note_status(batch, &status);
         context.note_written(&uid, status.is_finished());
     }
     stepped.map(|()| next(&plan, &observed))
@@ -298,17 +323,17 @@ fn next(plan: &Plan, observed: &Observed) -> Action {
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller hands it over like this")]
 fn error_policy(batch: Arc<ImageBatch>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    let _in = spans::of_batch(&batch).entered();
     let wait = context.backoff.delay(&batch.uid().unwrap_or_default(), trouble::ceiling(error));
-    let (name, namespace) = (batch.name_any(), batch.namespace());
     if matches!(error, ReconcileError::JobsRemain(_) | ReconcileError::ObjectsRemain) {
-        tracing::debug!(batch.name = name, batch.namespace = namespace, %error, "a deleted batch is not gone yet");
+        tracing::debug!(%error, "a deleted batch is not gone yet");
         return Action::requeue(wait);
     }
     if matches!(error, ReconcileError::Outdated(_)) {
-        tracing::debug!(batch.name = batch.name_any(), "the batch changed while it was reconciled");
+        tracing::debug!("the batch changed while it was reconciled");
         return Action::requeue(Duration::from_secs(1));
     }
     let error = error as &dyn std::error::Error;
-    tracing::warn!(batch.name = name, batch.namespace = namespace, error, ?wait, "reconcile failed");
+    tracing::warn!(error, ?wait, "reconcile failed");
     Action::requeue(wait)
 }

@@ -38,11 +38,12 @@ mod upload;
 
 use std::any::Any;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use clap::Args;
@@ -51,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::manifest::limits::LimitArgs;
+use crate::metrics::gateway::GatewayMetrics;
 use crate::records::{Patience, Records, RecordsArgs};
 use crate::storage::{Storage, StorageArgs};
 use crate::telemetry;
@@ -63,7 +65,7 @@ pub struct GatewayArgs {
     /// Address of the API.
     #[arg(long, env = "IMAGEBATCH_LISTEN", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Address of /livez and /readyz.
+    /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "IMAGEBATCH_OPS_LISTEN", default_value = "127.0.0.1:8081")]
     ops_listen: SocketAddr,
     /// How callers are authenticated. This release knows only none: whoever reaches the address can
@@ -160,21 +162,26 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/batches/{id}/output.csv", get(report::output_csv))
         .route("/v1/batches/{id}/failed.csv", get(report::failed_csv))
         .route("/images/{*key}", get(image::image));
-    observed(routes.with_state(state))
+    let metrics = Arc::clone(&state.metrics);
+    observed(routes.with_state(state), metrics)
 }
 
-/// Returns the health checks.
+/// Returns the health checks and the metrics.
 pub fn ops_router(state: AppState) -> Router {
-    let routes = Router::new().route("/livez", get(health::live)).route("/readyz", get(health::ready));
-    observed(routes.with_state(state))
+    let routes = Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics));
+    let metrics = Arc::clone(&state.metrics);
+    observed(routes.with_state(state), metrics)
 }
 
 /// Adds what surrounds every request, those without a route too.
-fn observed(routes: Router) -> Router {
+fn observed(routes: Router, metrics: Arc<GatewayMetrics>) -> Router {
     routes
         .fallback(async || ApiError::new(Code::NotFound, "no resource has this path"))
         .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(from_fn(request::observe))
+        .layer(from_fn_with_state(metrics, request::observe))
 }
 
 fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
@@ -199,7 +206,8 @@ mod tests {
     async fn a_panic_costs_only_its_request() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("the listener is bound");
-        let (router, stop) = (observed(Router::new().route("/panic", get(panics))), CancellationToken::new());
+        let (router, stop) =
+            (observed(Router::new().route("/panic", get(panics)), Arc::default()), CancellationToken::new());
         let server = tokio::spawn(server::serve(listener, router, stop.clone(), GRACE));
         let client = reqwest::Client::builder().no_proxy().build().expect("the client has no special needs");
 

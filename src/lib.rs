@@ -25,6 +25,7 @@ pub mod manifest;
 
 pub mod egress;
 pub mod failpoint;
+pub mod metrics;
 pub mod records;
 pub mod storage;
 

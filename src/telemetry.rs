@@ -1,8 +1,16 @@
-//! What every binary does first: one TLS provider, structured logs, and one way to end.
+//! What every binary does first and last: one TLS provider, structured logs, traces where they are asked
+//! for, and one way to end.
+
+pub mod trace;
+
+mod json;
 
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::failpoint;
 
@@ -17,20 +25,23 @@ pub struct LogArgs {
     pub format: String,
 }
 
-/// Installs the TLS provider and the subscriber; call once, before anything else.
-pub fn start(args: &LogArgs) -> anyhow::Result<()> {
+/// Installs the TLS provider and the subscriber; call once, before anything else. `role` is this process' name
+/// in traces.
+pub fn start(args: &LogArgs, role: &str) -> anyhow::Result<()> {
     // The crates below would each be content with another provider; rustls panics when it must choose.
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
     let filter =
         EnvFilter::try_new(&args.filter).map_err(|error| anyhow::anyhow!("--log {:?}: {error}", args.filter))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if args.format == "json" {
-        subscriber.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = if args.format == "json" {
+        lines.event_format(json::Flat).fmt_fields(JsonFields::new()).with_filter(filter).boxed()
     } else {
-        subscriber.init();
-    }
+        lines.with_filter(filter).boxed()
+    };
+    tracing_subscriber::registry().with(lines).with(trace::layer(role)?).try_init()?;
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));
     failpoint::set_up()
 }
 
@@ -59,13 +70,32 @@ pub async fn shutdown() {
     tracing::info!("shutting down");
 }
 
-/// Returns the exit code of a role and logs its error with all causes, once.
+/// Returns the exit code of a role and logs its error with all causes, once. Traces that are left are sent.
 pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "ended by an error");
+            if tracing::dispatcher::has_been_set() {
+                tracing::error!(error = format!("{error:#}"), "ended by an error");
+            } else {
+                // There is no log where its own settings are wrong.
+                eprintln!("{error:#}");
+            }
             ExitCode::FAILURE
         }
+    };
+    trace::end();
+    code
+}
+
+/// Returns an error and its causes on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        line = format!("{line}: {current}");
+        cause = current.source();
     }
+    line
 }

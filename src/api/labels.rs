@@ -13,6 +13,10 @@ pub const OWNER: &str = "imagebatch.io/owner";
 
 /// Annotation of an uploaded batch: its name for people.
 pub const DISPLAY_NAME: &str = "imagebatch.io/display-name";
+/// Annotation of a batch that came by HTTP: the id of the request, by which logs of all roles find it.
+pub const REQUEST_ID: &str = "imagebatch.io/request-id";
+/// Annotation of a batch whose trace goes on: a `traceparent` of W3C Trace Context.
+pub const TRACEPARENT: &str = "imagebatch.io/traceparent";
 /// Annotation of a batch that was uploaded with an Idempotency-Key: the hash of what was asked for.
 pub const FINGERPRINT: &str = "imagebatch.io/request-fingerprint";
 
@@ -22,6 +26,18 @@ pub const FINALIZER: &str = "imagebatch.io/cleanup";
 pub const CONTROLLER: &str = "imagebatch-controller";
 /// ServiceAccount and Secret of the pods, made by the chart in each enabled namespace.
 pub const WORKER: &str = "imagebatch-worker";
+
+/// Returns whether something can be the id of a request: short, and harmless in a log and a header.
+#[must_use]
+pub fn is_request_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
+}
+
+/// Returns the id of the request that a batch's annotations name. Anybody may have written them.
+#[must_use]
+pub fn request_id(annotations: &BTreeMap<String, String>) -> Option<&str> {
+    annotations.get(REQUEST_ID).map(String::as_str).filter(|it| is_request_id(it))
+}
 
 /// Returns the labels of a batch's Jobs and pods.
 #[must_use]

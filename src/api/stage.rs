@@ -82,6 +82,12 @@ pub struct StageInput {
     /// What a retry builds on; absent for other batches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// Id of the request that the batch came by, for the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The trace that the stage is part of, as W3C Trace Context writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// Why images without an outcome were not processed; the report writes it down.
     pub unprocessed_because: UnprocessedCause,
 }

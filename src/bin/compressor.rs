@@ -13,11 +13,12 @@ fn main() -> ExitCode {
         // It has no use for a log, and confines itself before there are threads.
         Command::CodecChild(child) => return codec_child(&child),
     };
-    match telemetry::start(&args.log).and_then(|()| telemetry::block_on(async { Ok(compressor::run(work).await) })) {
+    let start = telemetry::start(&args.log, "compressor");
+    match start.and_then(|()| telemetry::block_on(async { Ok(compressor::run(work).await) })) {
+        // It is logged already, where its batch was known.
         Ok(Err(error)) => {
-            let code = error.exit_code();
-            let failure = telemetry::exit_code(Err(error.into()));
-            code.map_or(failure, ExitCode::from)
+            telemetry::trace::end();
+            error.exit_code().map_or(ExitCode::FAILURE, ExitCode::from)
         }
         result => telemetry::exit_code(result.map(drop)),
     }

@@ -28,7 +28,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::exit_code(telemetry::start(&cli.log).and_then(|()| match cli.command {
+    telemetry::exit_code(telemetry::start(&cli.log, "controller").and_then(|()| match cli.command {
         Command::Run(args) => telemetry::block_on(controller::serve(&args)),
         Command::Crd => Ok(std::io::stdout().write_all(image_batch::crd_yaml()?.as_bytes())?),
     }))

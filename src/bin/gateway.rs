@@ -27,7 +27,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::exit_code(telemetry::start(&cli.log).and_then(|()| match cli.command {
+    telemetry::exit_code(telemetry::start(&cli.log, "gateway").and_then(|()| match cli.command {
         Command::Run(args) => telemetry::block_on(gateway::serve(&args)),
         Command::Check(args) => telemetry::block_on(check::check(&args)),
     }))

@@ -35,13 +35,7 @@ pub(crate) async fn compress_shard(worker: &Worker, index: u32) -> Result<(), St
     let start = worker.records.start_shard(&worker.input.uid, index);
     let restarted = failpoint::around("shard.start", start).await?;
     let known = if restarted { worker.records.outcomes(&worker.input.uid, index).await? } else { Vec::new() };
-    tracing::info!(
-        batch.name = worker.input.name,
-        shard = index,
-        rows = rows.len(),
-        recorded = known.len(),
-        "compressing"
-    );
+    tracing::info!(shard = index, rows = rows.len(), recorded = known.len(), "compressing");
 
     let mut assembly = Assembly::new(rows, known);
     let recorder = Recorder::start(worker, index, assembly.complete());

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug_span};
 
 use super::queue::Fetch;
 use super::{StageError, Worker};
@@ -14,8 +16,26 @@ use crate::manifest::outcome::{FailureReason, ImageOutcome, Outcome};
 
 /// Processes one image to its outcome.
 pub(crate) async fn process(worker: &Worker, url: String, fetch: Fetch) -> Result<ImageOutcome, StageError> {
+    // Below the level of a log that is not asked for details: without traces it is nothing.
+    let span = debug_span!(
+        "image",
+        url = without_query(&url),
+        outcome = Empty,
+        reason = Empty,
+        bytes_in = Empty,
+        bytes_out = Empty,
+        otel.status_code = Empty,
+    );
+    let outcome = fetch_and_compress(worker, url, fetch).instrument(span.clone()).await?;
+    if !span.is_disabled() {
+        note(&span, &outcome);
+    }
+    Ok(outcome)
+}
+
+async fn fetch_and_compress(worker: &Worker, url: String, fetch: Fetch) -> Result<ImageOutcome, StageError> {
     let start = Instant::now();
-    let (fetched, attempts) = worker.egress.fetch(&url).await;
+    let (fetched, attempts) = worker.egress.fetch(&url).instrument(debug_span!("fetch")).await;
     drop(fetch);
     let mut outcome = match fetched {
         Err(error) => failed_fetch(&url, &error),
@@ -23,12 +43,13 @@ pub(crate) async fn process(worker: &Worker, url: String, fetch: Fetch) -> Resul
     };
     outcome.attempts = attempts.into();
     outcome.duration_ms = start.elapsed().as_millis() as i64;
-    tracing::debug!(url, outcome = ?outcome.outcome, reason = ?outcome.reason, duration_ms = outcome.duration_ms, "image done");
+    tracing::debug!(outcome = ?outcome.outcome, reason = ?outcome.reason, duration_ms = outcome.duration_ms, "image done");
     Ok(outcome)
 }
 
 async fn compress_and_store(worker: &Worker, url: &str, source: Bytes) -> Result<ImageOutcome, StageError> {
-    let compressed = match worker.sandbox.compress(&source, &worker.input.compression).await? {
+    let transform = worker.sandbox.compress(&source, &worker.input.compression);
+    let compressed = match transform.instrument(debug_span!("transform")).await? {
         Ok(compressed) => compressed,
         Err(failure) => return Ok(ImageOutcome::failed(url, failure.reason, failure.message)),
     };
@@ -44,7 +65,7 @@ async fn compress_and_store(worker: &Worker, url: &str, source: Bytes) -> Result
     let key = worker.keys().image(&sha256, url, compressed.format.extension());
     let bytes_out = bytes.len() as i64;
     let put = worker.storage.put_image(&key, compressed.format.content_type(), bytes);
-    failpoint::around("image.put", put).await?;
+    failpoint::around("image.put", put).instrument(debug_span!("store")).await?;
     Ok(ImageOutcome {
         outcome,
         url: url.to_owned(),
@@ -62,6 +83,22 @@ async fn compress_and_store(worker: &Worker, url: &str, source: Bytes) -> Result
         quality: Some(compressed.quality.into()),
         duration_ms: 0,
     })
+}
+
+/// Returns a URL without what may be a secret: signatures stand in the query.
+fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// Says in an image's span what became of it.
+fn note(span: &Span, outcome: &ImageOutcome) {
+    span.record("outcome", tracing::field::debug(outcome.outcome));
+    span.record("bytes_in", outcome.bytes_in);
+    span.record("bytes_out", outcome.bytes_out);
+    if let Some(reason) = outcome.reason {
+        span.record("reason", reason.as_str());
+        span.record("otel.status_code", "ERROR");
+    }
 }
 
 fn failed_fetch(url: &str, error: &FetchError) -> ImageOutcome {

@@ -43,7 +43,7 @@ pub(crate) async fn ingest(worker: &Worker) -> Result<Option<Manifest>, StageErr
     failpoint::around("manifest.put", worker.storage.put_new(&key, bytes.into())).await?;
     accept(worker, &manifest).await?;
     let Manifest { rows, skipped, images, shards, reused, .. } = manifest;
-    tracing::info!(batch.name = worker.input.name, rows, images, shards, skipped, reused, "ingested");
+    tracing::info!(rows, images, shards, skipped, reused, "ingested");
     Ok(Some(manifest))
 }
 
@@ -92,7 +92,7 @@ async fn refuse(worker: &Worker, summary: &Summary) -> Result<(), StageError> {
         problems: problems.listed.iter().take(RECORDED_PROBLEMS).cloned().collect(),
         problem_count: problems.total() as i64,
     };
-    tracing::info!(batch.name = worker.input.name, problems = problems.total(), "source refused");
+    tracing::info!(problems = problems.total(), "source refused");
     Ok(worker.records.insert_ingest(&worker.input.uid, &result).await?)
 }
 

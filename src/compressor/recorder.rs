@@ -2,6 +2,7 @@
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tracing::{Instrument, debug_span};
 
 use super::failures::FirstFailures;
 use super::{StageError, Worker};
@@ -30,7 +31,8 @@ impl Recorder {
             failures.add(row);
         });
         let (rows, waiting) = mpsc::channel(WAITING);
-        Self { rows, task: tokio::spawn(record(worker.clone(), shard, counts, failures, waiting)) }
+        let task = record(worker.clone(), shard, counts, failures, waiting).in_current_span();
+        Self { rows, task: tokio::spawn(task) }
     }
 
     /// Hands on a complete row; waits while the database is behind.
@@ -58,16 +60,20 @@ async fn record(
     let mut rows = Vec::with_capacity(WAITING);
     while waiting.recv_many(&mut rows, WAITING).await > 0 {
         let records: Vec<OutcomeRecord> = rows.iter().map(|row| OutcomeRecord::new(uid, shard, row)).collect();
-        let insert = worker.records.insert_outcomes(&records);
-        if failpoint::around("outcomes.insert", insert).await? == Inserted::SomeExisted {
-            inserted = Inserted::SomeExisted;
-        }
-        for row in &rows {
-            failures.add(row);
-        }
-        failures.record(&worker, shard).await?;
-        rows.drain(..).for_each(|row| counts += row.counts());
-        failpoint::around("counts.raise", worker.records.raise_shard(uid, shard, &counts)).await?;
+        let write = async {
+            let insert = worker.records.insert_outcomes(&records);
+            if failpoint::around("outcomes.insert", insert).await? == Inserted::SomeExisted {
+                inserted = Inserted::SomeExisted;
+            }
+            for row in &rows {
+                failures.add(row);
+            }
+            failures.record(&worker, shard).await?;
+            rows.drain(..).for_each(|row| counts += row.counts());
+            failpoint::around("counts.raise", worker.records.raise_shard(uid, shard, &counts)).await
+        };
+        // One for all rows that waited: images of several rows are recorded together.
+        write.instrument(debug_span!("record", rows = records.len() as i64)).await?;
     }
     Ok(inserted)
 }

@@ -59,7 +59,7 @@ pub(crate) async fn report(worker: &Worker) -> Result<(), StageError> {
     failpoint::around("failed.put", failed.into_inner().shutdown()).await.map_err(stream)?;
 
     let Totals { rows, counts, failures, unprocessed } = totals;
-    tracing::info!(batch.name = worker.input.name, counts.succeeded, counts.failed, unprocessed, "reported");
+    tracing::info!(counts.succeeded, counts.failed, unprocessed, "reported");
     let unprocessed = Unprocessed { images: unprocessed, cause: worker.input.unprocessed_because };
     let result = ReportResult { rows, counts, failures, unprocessed: Some(unprocessed) };
     Ok(failpoint::around("report.insert", worker.records.insert_report(&worker.input.uid, &result)).await?)

@@ -6,17 +6,20 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
+use tracing::Instrument;
 
 use super::context::Context;
 use super::error::ReconcileError;
 use super::job::job;
 use super::plan::Step;
+use super::spans;
 use crate::api::condition::{
     ACCEPTED, RECONCILED, SUCCEEDED, SUSPENDED, Statement, WORKER_STUCK, WORKERS_READY, is_problem, reason,
     set_condition,
 };
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
+use crate::api::stage::Stage;
 use crate::api::status::ImageBatchStatus;
 use crate::failpoint;
 use crate::manifest::problem::shorten;
@@ -32,7 +35,7 @@ const MAX_NOTE: usize = 1_000;
 pub(crate) async fn apply_step(context: &Context, batch: &ImageBatch, step: &Step) -> Result<(), ReconcileError> {
     let jobs = Api::<Job>::namespaced(context.client.clone(), &batch.namespace().unwrap_or_default());
     match step {
-        Step::Start { .. } => start_job(context, &jobs, batch, step).await,
+        Step::Start { stage, .. } => start_job(context, &jobs, batch, step, *stage).await,
         Step::End(stages) => {
             for stage in stages {
                 delete_job(&jobs, &stage.job_name(&batch.name_any()), None).await?;
@@ -69,14 +72,21 @@ pub(super) async fn delete_job(jobs: &Api<Job>, name: &str, uid: Option<String>)
     }
 }
 
-async fn start_job(context: &Context, jobs: &Api<Job>, batch: &ImageBatch, step: &Step) -> Result<(), ReconcileError> {
-    let Some(job) = job(batch, step, &context.worker).map_err(ReconcileError::BuildJob)? else { return Ok(()) };
+async fn start_job(
+    context: &Context,
+    jobs: &Api<Job>,
+    batch: &ImageBatch,
+    step: &Step,
+    stage: Stage,
+) -> Result<(), ReconcileError> {
+    let (span, traced) = spans::of_job(batch, stage);
+    let Some(job) = job(&traced, step, &context.worker).map_err(ReconcileError::BuildJob)? else { return Ok(()) };
     let name = job.name_any();
     // Not forced: a Job of that name that belongs to an earlier ImageBatch must go first.
     let params = PatchParams::apply(labels::CONTROLLER);
     let patch = Patch::Apply(&job);
     let apply = failpoint::around("job.apply", jobs.patch(&name, &params, &patch));
-    if let Err(error) = apply.await {
+    if let Err(error) = apply.instrument(span).await {
         return settle_conflict(jobs, &job, batch, error).await;
     }
     let note = format!("created Job {name}");
@@ -221,6 +231,6 @@ pub(crate) async fn publish(
     let event = Event { type_, reason: reason.to_owned(), note, action: action.to_owned(), secondary: None };
     // An Event is a courtesy; the batch goes on without it.
     if let Err(error) = recorder.publish(&event, &batch.object_ref(&())).await {
-        tracing::warn!(batch.name = batch.name_any(), reason, %error, "failed to publish an Event");
+        tracing::warn!(reason, %error, "failed to publish an Event");
     }
 }

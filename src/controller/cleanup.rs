@@ -39,19 +39,12 @@ pub(crate) async fn clean_up(context: &Context, batch: &ImageBatch, now: Time) -
         DeletionPolicy::Delete => delete(context, batch, &mut release).await?,
         DeletionPolicy::Retain => retain(context, batch, &mut release, &now).await?,
     }
-    let (name, uid) = (batch.name_any(), batch.uid().unwrap_or_default());
     if release.left.is_empty() {
-        tracing::info!(batch.name = name, batch.uid = uid, policy = ?batch.spec.deletion_policy, "cleaned up");
+        tracing::info!(policy = ?batch.spec.deletion_policy, "cleaned up");
         return Ok(());
     }
     let left = release.left.join(", ");
-    tracing::warn!(
-        batch.name = name,
-        batch.namespace = batch.namespace(),
-        batch.uid = uid,
-        left,
-        "gave up cleaning up"
-    );
+    tracing::warn!(left, "gave up cleaning up");
     let message = format!("clean-up failed for too long and was given up; left behind: {left}");
     apply::publish(&context.recorder, batch, EventType::Warning, reason::CLEANUP_ABANDONED, "CleanUp", message).await;
     Ok(())

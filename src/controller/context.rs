@@ -1,7 +1,7 @@
 //! Clients and settings of the controller, and when each batch's status was last written.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -14,11 +14,13 @@ use super::backoff::Backoff;
 use super::job::WorkerArgs;
 use super::leader::LeaderArgs;
 use super::places::Places;
+use super::tally::Tally;
 use super::trouble::TroubleArgs;
 use super::workers::Looks;
 use super::workloads::Workloads;
 use crate::api::labels;
 use crate::egress::{Egress, EgressArgs};
+use crate::metrics::controller::ControllerMetrics;
 use crate::records::{Patience, Records, RecordsArgs};
 use crate::storage::{Storage, StorageArgs};
 
@@ -41,7 +43,7 @@ pub struct ControllerArgs {
     /// Which of several controllers works.
     #[command(flatten)]
     pub leader: LeaderArgs,
-    /// Address of /livez and /readyz.
+    /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "IMAGEBATCH_OPS_LISTEN", default_value = "127.0.0.1:8081")]
     pub ops_listen: std::net::SocketAddr,
     /// Seconds after which an uploaded CSV that no ImageBatch claims is removed.
@@ -90,6 +92,9 @@ pub struct Context {
     pub(super) places: Places,
     /// What Kueue says of the Jobs in its queues.
     pub(super) workloads: Workloads,
+    /// What Prometheus reads.
+    pub metrics: Arc<ControllerMetrics>,
+    pub(super) tally: Tally,
     /// When the status of a batch was last written, to hold back mere progress.
     written: Mutex<HashMap<String, Instant>>,
 }
@@ -98,6 +103,7 @@ impl Context {
     /// Connects to MongoDB and object storage, both lazily.
     pub async fn new(client: Client, args: &ControllerArgs) -> anyhow::Result<Self> {
         args.worker.check().context("the settings of the worker pods (the chart's value worker)")?;
+        let metrics = Arc::new(ControllerMetrics::default());
         let reporter = Reporter { controller: labels::CONTROLLER.to_owned(), instance: std::env::var("HOSTNAME").ok() };
         Ok(Self {
             records: Records::new(&args.records, Patience::Short).await?,
@@ -113,6 +119,8 @@ impl Context {
             places: Places::new(args.max_active_batches),
             workloads: Workloads::new(args.kueue),
             written: Mutex::default(),
+            tally: Tally::new(Arc::clone(&metrics)),
+            metrics,
             client,
         })
     }

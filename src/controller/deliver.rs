@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryFutureExt;
 use http::{HeaderMap, HeaderValue};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -17,12 +18,14 @@ use kube::api::Api;
 use mongodb::bson::DateTime;
 use tokio::task::{self, JoinSet};
 use tokio::time::MissedTickBehavior;
+use tracing::{Instrument, Span};
 
 use super::context::Context;
 use super::error::DeliverError;
-use super::{apply, observe, webhook};
+use super::{apply, observe, spans, webhook};
 use crate::api::condition::{Statement, WEBHOOK_DELIVERED, reason, set_condition};
 use crate::api::image_batch::ImageBatch;
+use crate::api::labels;
 use crate::egress::{Answer, FetchError};
 use crate::failpoint;
 use crate::records::RecordError;
@@ -111,17 +114,11 @@ impl Sending {
 
 /// Delivers one event; an error costs no other. Returns whether something was done that others may wait for.
 async fn deliver_one(context: Arc<Context>, delivery: Delivery) -> bool {
-    let (name, namespace) = (delivery.name.clone(), delivery.namespace.clone());
-    deliver(&context, delivery).await.unwrap_or_else(|error| {
-        let error = &error as &dyn std::error::Error;
-        tracing::warn!(
-            batch.name = name,
-            batch.namespace = namespace,
-            error,
-            "failed to deliver a webhook, trying again"
-        );
-        false
-    })
+    let span = spans::of_delivery(&delivery);
+    let deliver = deliver(&context, delivery).inspect_err(|error| {
+        tracing::warn!(error = error as &dyn std::error::Error, "failed to deliver a webhook, trying again");
+    });
+    deliver.instrument(span).await.unwrap_or_default()
 }
 
 async fn deliver(context: &Context, mut delivery: Delivery) -> Result<bool, DeliverError> {
@@ -158,8 +155,6 @@ async fn attempt(context: &Context, delivery: &mut Delivery) -> Result<(), Deliv
         error,
     };
     tracing::info!(
-        batch.name = delivery.name,
-        batch.namespace = delivery.namespace,
         webhook.id = delivery.id,
         kind = ?delivery.kind,
         status,
@@ -167,7 +162,9 @@ async fn attempt(context: &Context, delivery: &mut Delivery) -> Result<(), Deliv
         attempt = delivery.attempts.len() + 1,
         "webhook called"
     );
+    context.metrics.webhook_duration.observe(attempt.duration_ms as f64 / 1_000.0);
     webhook::settle(delivery, attempt, retry_after, fastrand::f64());
+    context.metrics.webhook_attempts.get_or_create(&[("result", delivery.state.as_str())]).inc();
     let ends_event = delivery.kind == DeliveryKind::Redelivery && delivery.state == DeliveryState::Delivered;
     if ends_event {
         context.records.end_event(delivery.event_id()).await?;
@@ -204,7 +201,11 @@ async fn send(context: &Context, delivery: &Delivery, now: Timestamp) -> Result<
 async fn find(context: &Context, delivery: &Delivery) -> Result<Option<ImageBatch>, DeliverError> {
     let batches = Api::<ImageBatch>::namespaced(context.client.clone(), &delivery.namespace);
     let found = batches.get_opt(&delivery.name).await.map_err(DeliverError::GetBatch)?;
-    Ok(found.filter(|it| it.uid().as_deref() == Some(delivery.batch.as_str())))
+    let found = found.filter(|it| it.uid().as_deref() == Some(delivery.batch.as_str()));
+    if let Some(id) = found.as_ref().and_then(|it| labels::request_id(it.annotations())) {
+        Span::current().record("request_id", id);
+    }
+    Ok(found)
 }
 
 /// Says what became of an event: in the ImageBatch and its record, or in the record alone once it is gone.

@@ -81,6 +81,31 @@ pub enum ReconcileError {
     Timeout,
 }
 
+impl ReconcileError {
+    /// Returns the word for what failed, as the metrics count it, or `None` when it is no failure.
+    pub(super) fn kind(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::JobsRemain(_) | Self::ObjectsRemain | Self::Outdated(_) => return None,
+            Self::Records(_) => "Records",
+            Self::Storage(_) => "Storage",
+            Self::Timeout => "Timeout",
+            Self::JobNameTaken { .. } | Self::RetriedChanged(_) => "Conflict",
+            Self::ListJobs(_)
+            | Self::GetConfigMap(_)
+            | Self::GetBatch(_)
+            | Self::ListBatches(_)
+            | Self::GetSecret(_)
+            | Self::BuildJob(_)
+            | Self::ApplyJob(_)
+            | Self::PatchWorkload(_)
+            | Self::DeleteJob(_)
+            | Self::DeleteBatch(_)
+            | Self::PatchStatus(_)
+            | Self::Finalizer(_) => "ApiServer",
+        })
+    }
+}
+
 impl From<Injected> for ReconcileError {
     fn from(injected: Injected) -> Self {
         Self::Records(injected.into())

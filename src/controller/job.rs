@@ -81,6 +81,8 @@ pub fn job(batch: &ImageBatch, step: &Step, settings: &WorkerArgs) -> Result<Opt
         compression: batch.spec.compression.clone(),
         report: batch.spec.report,
         retry: batch.status.as_ref().and_then(|it| it.retry.clone()),
+        request_id: labels::request_id(batch.annotations()).map(str::to_owned),
+        traceparent: batch.annotations().get(labels::TRACEPARENT).cloned(),
         unprocessed_because: cause,
     };
     let indexed = stage == Stage::Compress;

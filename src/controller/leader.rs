@@ -16,8 +16,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, Config};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics::InFlight;
 
 /// A Lease that has not changed for so long is free.
 const LEASE_DURATION: Duration = Duration::from_secs(10);
@@ -74,6 +77,7 @@ pub struct Candidate {
     name: String,
     identity: String,
     seen: Option<Seen>,
+    leader: Gauge,
 }
 
 /// What the Lease said, and since when it has said so.
@@ -93,8 +97,9 @@ impl Seen {
 }
 
 impl Candidate {
-    /// Makes a candidate with a client of its own, which retries nothing on its own account.
-    pub async fn new(args: &LeaderArgs) -> anyhow::Result<Self> {
+    /// Makes a candidate with a client of its own, which retries nothing on its own account. `leader` is 1 while it
+    /// leads.
+    pub async fn new(args: &LeaderArgs, leader: &Gauge) -> anyhow::Result<Self> {
         let mut config = Config::infer().await?;
         config.default_retry = false;
         config.connect_timeout = Some(REQUEST_TIMEOUT);
@@ -106,7 +111,7 @@ impl Candidate {
         // A restarted container has its predecessor's host name, and may not take its Lease for its own.
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "controller".to_owned());
         let identity = format!("{host}_{}", uuid::Uuid::now_v7());
-        Ok(Self { leases, name: args.lease_name.clone(), identity, seen: None })
+        Ok(Self { leases, name: args.lease_name.clone(), identity, seen: None, leader: leader.clone() })
     }
 
     /// Returns the name under which this process holds the Lease.
@@ -122,7 +127,8 @@ impl Candidate {
             let began = Instant::now();
             match self.try_take().await {
                 Ok(Some(lease)) => {
-                    return Some(Leadership { candidate: self, lease: Some(lease), renewed: began });
+                    let leading = InFlight::new(&self.leader);
+                    return Some(Leadership { candidate: self, lease: Some(lease), renewed: began, _leading: leading });
                 }
                 Ok(None) => {}
                 Err(error) => {
@@ -191,6 +197,8 @@ pub struct Leadership {
     lease: Option<Lease>,
     /// When the last successful renewal was begun.
     renewed: Instant,
+    /// For the metrics: it goes with the right.
+    _leading: InFlight,
 }
 
 impl Leadership {

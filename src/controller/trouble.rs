@@ -5,7 +5,6 @@ use std::time::Duration;
 use clap::Args;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 use kube::runtime::finalizer::Error as FinalizerError;
 
 use super::apply;
@@ -65,9 +64,9 @@ pub(super) async fn report(context: &Context, batch: &ImageBatch, error: &Reconc
         Ok(Ok(_)) => {}
         Ok(Err(error)) => {
             let error = &error as &dyn std::error::Error;
-            tracing::debug!(batch.name = batch.name_any(), error, "failed to say in the ImageBatch why nothing moves");
+            tracing::debug!(error, "failed to say in the ImageBatch why nothing moves");
         }
-        Err(_) => tracing::debug!(batch.name = batch.name_any(), "saying why nothing moves took too long"),
+        Err(_) => tracing::debug!("saying why nothing moves took too long"),
     }
 }
 

@@ -109,11 +109,7 @@ async fn look(context: &Context, batch: &ImageBatch, job_without_pods: Option<St
         Ok(workers) => Some(workers),
         Err(error) => {
             // The batch goes on without it.
-            tracing::warn!(
-                batch.name = batch.name_any(),
-                error = &error as &dyn std::error::Error,
-                "failed to look at pods"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, "failed to look at pods");
             None
         }
     }

@@ -53,7 +53,8 @@ pub(crate) async fn cancel(
     } else {
         check(&found, &id)?;
         let cancelled = cluster::cancel(&state.client, &namespace, &id, &Cancel { reason }).await?;
-        tracing::info!(batch.name = id, batch.namespace = namespace, "batch cancelled");
+        submit::note_batch(&cancelled);
+        tracing::info!("batch cancelled");
         cancelled
     };
     let status = submit::state_of(&cancelled).to_owned();

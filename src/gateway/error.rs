@@ -11,6 +11,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+pub(crate) use crate::telemetry::chain;
+
 /// The stable code of a problem. The words are part of the API.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -190,17 +192,6 @@ impl ApiError {
     pub(crate) fn cause(&self) -> Option<String> {
         self.0.cause.as_deref().map(|it| chain(it))
     }
-}
-
-/// Returns an error and its causes on one line, for the log.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(current) = cause {
-        line = format!("{line}: {current}");
-        cause = current.source();
-    }
-    line
 }
 
 impl IntoResponse for ApiError {

@@ -1,17 +1,20 @@
-//! `/livez` and `/readyz`, on their own port: whether the process runs, and whether everything that
-//! an upload needs can be reached.
+//! `/livez`, `/readyz` and `/metrics`, on their own port: whether the process runs, whether everything that
+//! an upload needs can be reached, and what Prometheus reads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::cluster;
 use super::error::{ApiError, Code, chain};
 use super::state::AppState;
+use crate::metrics;
 
 /// Longest time for one check.
 const CHECK: Duration = Duration::from_secs(2);
@@ -72,6 +75,11 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Result<Json<Value>, 
     }
     Err(ApiError::new(Code::NotReady, "not everything that uploads need can be reached")
         .with("checks", checks.document()))
+}
+
+/// Answers `/metrics`.
+pub(crate) async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], state.metrics.text())
 }
 
 /// Returns the last result while it is fresh; else checks, once for all who wait.

@@ -4,32 +4,56 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use axum::middleware::Next;
 use futures::StreamExt;
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::error::{ApiError, Code};
+use crate::api::labels;
+use crate::metrics::InFlight;
+use crate::metrics::gateway::GatewayMetrics;
+use crate::telemetry::trace;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Runs a request, writes its problem document, and logs it once the body is sent.
-pub(crate) async fn observe(request: Request, next: Next) -> Response<Body> {
-    let id = request_id(&request);
+pub(crate) async fn observe(
+    State(metrics): State<Arc<GatewayMetrics>>,
+    mut request: Request,
+    next: Next,
+) -> Response<Body> {
+    let RequestId(id) = RequestId::of(&request);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let path = request.uri().path().to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let span = tracing::error_span!(
+        "request",
+        otel.name = format!("{} {route}", request.method()),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        request_id = id,
+        batch.name = Empty,
+        batch.namespace = Empty,
+        batch.uid = Empty,
+    );
+    trace::continue_from(&span, request.headers().get(TRACEPARENT).and_then(|it| it.to_str().ok()));
     let mut line = LogLine {
-        request_id: id.clone(),
+        span: span.clone(),
         method: request.method().clone(),
-        route: request.extensions().get::<MatchedPath>().map(|it| it.as_str().to_owned()),
+        route,
         start: Instant::now(),
         status: None,
         bytes: 0,
         cause: None,
+        _in_flight: InFlight::new(&metrics.requests_in_flight),
+        metrics,
     };
-    let span = tracing::info_span!("request", request_id = id);
     let mut response = next.run(request).instrument(span).await;
     let status = response.status();
     line.status = Some(status);
@@ -65,17 +89,17 @@ fn plain_error(status: StatusCode) -> ApiError {
     }
 }
 
-/// Returns the client's id of a request where it can be written to a log, else a new one.
-fn request_id(request: &Request) -> String {
-    let sane = |id: &&str| {
-        !id.is_empty() && id.len() <= 64 && id.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
-    };
-    request
-        .headers()
-        .get(REQUEST_ID)
-        .and_then(|it| it.to_str().ok())
-        .filter(sane)
-        .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
+/// The id of a request, which its handler finds among the request's extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+impl RequestId {
+    /// Returns the client's id where it can be written to a log, else a new one.
+    fn of(request: &Request) -> Self {
+        let given = request.headers().get(REQUEST_ID).and_then(|it| it.to_str().ok());
+        let given = given.filter(|it| labels::is_request_id(it));
+        Self(given.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned))
+    }
 }
 
 /// Returns the body with its bytes counted; the log line of a stream is written when it ends.
@@ -92,15 +116,17 @@ fn counted(body: Body, mut line: LogLine) -> Body {
     }))
 }
 
-/// One request's log line, written when it is dropped, so also when the client went away.
+/// One request's log line and its count, written when it is dropped, so also when the client went away.
 struct LogLine {
-    request_id: String,
+    span: Span,
     method: Method,
-    route: Option<String>,
+    route: String,
     start: Instant,
     status: Option<StatusCode>,
     bytes: u64,
     cause: Option<String>,
+    metrics: Arc<GatewayMetrics>,
+    _in_flight: InFlight,
 }
 
 impl LogLine {
@@ -111,20 +137,28 @@ impl LogLine {
 
 impl Drop for LogLine {
     fn drop(&mut self) {
-        let Self { request_id, method, bytes, .. } = self;
-        let route = self.route.as_deref().unwrap_or("none");
-        let duration_ms = self.start.elapsed().as_millis() as u64;
+        // Its fields are the line's, the batch's among them.
+        let _in = self.span.enter();
+        let Self { method, bytes, .. } = self;
+        let route = self.route.as_str();
+        let duration = self.start.elapsed();
+        self.metrics.count_request(route, method, self.status, duration);
+        if let Some(status) = self.status {
+            trace::set(&self.span, "http.response.status_code", i64::from(status.as_u16()));
+        }
+        let duration_ms = duration.as_millis() as u64;
         let error = self.cause.as_deref();
         match self.status {
             Some(status) if status.is_server_error() => {
-                tracing::warn!(%method, route, status = status.as_u16(), duration_ms, bytes, request_id, error, "request failed");
+                tracing::warn!(%method, route, status = status.as_u16(), duration_ms, bytes, error, "request failed");
+                self.span.record("otel.status_code", "ERROR");
             }
-            // Probes come every few seconds, and are of interest only when they fail.
-            Some(_) if matches!(route, "/livez" | "/readyz") => {}
+            // Probes and scrapes come every few seconds, and are of interest only when they fail.
+            Some(_) if matches!(route, "/livez" | "/readyz" | "/metrics") => {}
             Some(status) => {
-                tracing::info!(%method, route, status = status.as_u16(), duration_ms, bytes, request_id, error, "request");
+                tracing::info!(%method, route, status = status.as_u16(), duration_ms, bytes, error, "request");
             }
-            None => tracing::info!(%method, route, duration_ms, request_id, "request abandoned by the client"),
+            None => tracing::info!(%method, route, duration_ms, "request abandoned by the client"),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Without an `Idempotency-Key` the new batch's name is derived from the old one, so the API server is the
 //! lock: repeats find the retry while it runs. What failed again is retried by retrying the retry.
 
+use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use super::error::{ApiError, Code};
 use super::options::EffectiveOptions;
+use super::request::RequestId;
 use super::state::AppState;
 use super::submit::{self, ANONYMOUS};
 use super::{batch, idempotency};
@@ -38,6 +40,7 @@ pub(crate) async fn retry(
     State(state): State<AppState>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
+    Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let namespace = state.settings.resolve_namespace(batch::parse_namespace(query.as_deref())?.as_deref())?;
@@ -53,7 +56,7 @@ pub(crate) async fn retry(
     // What held or stopped the old batch is not what was asked for.
     let spec =
         ImageBatchSpec { source, validation: Validation::default(), suspend: false, cancel: None, ..earlier.spec };
-    let retry = submit::image_batch(&namespace, &name, display_name.clone(), spec);
+    let retry = submit::image_batch(&namespace, &name, display_name.clone(), &request_id, spec);
     let retry = submit::create(&state, retry, Some(idempotency::retry_fingerprint(&uid))).await?;
     if key.is_none() && retry.status.as_ref().is_some_and(ImageBatchStatus::is_finished) {
         let detail =
@@ -61,7 +64,7 @@ pub(crate) async fn retry(
         return Err(ApiError::new(Code::AlreadyRetried, detail).with("retriedBy", name));
     }
     submit::record(&state, &retry).await;
-    tracing::info!(batch.name = name, batch.namespace = namespace, retry_of = id, images, "retry accepted");
+    tracing::info!(retry_of = id, images, "retry accepted");
     let path = state.settings.batch_path(&namespace, &name, "");
     let body = Accepted {
         status: submit::state_of(&retry).to_owned(),

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::error::{ApiError, Code};
 use super::health::Readiness;
 use crate::manifest::source::Limits;
+use crate::metrics::gateway::GatewayMetrics;
 use crate::records::Records;
 use crate::storage::Storage;
 
@@ -57,6 +58,7 @@ pub struct AppState {
     pub(crate) submissions: TaskTracker,
     pub(crate) ending: CancellationToken,
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) metrics: Arc<GatewayMetrics>,
 }
 
 impl AppState {
@@ -68,6 +70,7 @@ impl AppState {
             submissions: TaskTracker::new(),
             ending: CancellationToken::new(),
             readiness: Arc::new(Readiness::default()),
+            metrics: Arc::new(GatewayMetrics::default()),
             settings: Arc::new(settings),
             storage,
             records,

@@ -6,17 +6,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use kube::ResourceExt;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::Instrument;
+use tracing::{Instrument, Span, info_span};
 
 use super::error::{ApiError, Code, chain};
 use super::options::{EffectiveOptions, SubmitOptions};
+use super::request::RequestId;
 use super::state::AppState;
 use super::upload::Validated;
 use super::{body, cluster, idempotency, upload};
@@ -26,7 +28,9 @@ use crate::api::labels;
 use crate::failpoint;
 use crate::manifest::problem::{self, Problem};
 use crate::manifest::source::{Rules, Summary};
+use crate::metrics::InFlight;
 use crate::records::request::Origin;
+use crate::telemetry::trace;
 
 /// How long an answer waits for MongoDB; the controller completes the record where it is late.
 const RECORD: Duration = Duration::from_secs(3);
@@ -92,6 +96,7 @@ impl Findings {
 
 /// What an upload shall become.
 struct Submission {
+    request_id: RequestId,
     namespace: String,
     options: SubmitOptions,
     rules: Rules,
@@ -101,7 +106,11 @@ struct Submission {
 }
 
 /// Answers `POST /v1/batches`.
-pub(crate) async fn submit(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
+pub(crate) async fn submit(
+    State(state): State<AppState>,
+    Extension(request_id): Extension<RequestId>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let (mut options, permit) = match admit(&state, request.uri().query()) {
         Ok(admitted) => admitted,
         Err(error) => {
@@ -123,13 +132,17 @@ pub(crate) async fn submit(State(state): State<AppState>, request: Request) -> R
         }
     };
     let rules = Rules { limits, validation: options.validation };
-    let submission = Submission { namespace, options, rules, keyed_name, body };
+    let submission = Submission { request_id, namespace, options, rules, keyed_name, body };
 
     let submissions = state.submissions.clone();
+    let in_flight = InFlight::new(&state.metrics.uploads_in_flight);
     let work = async move {
-        let response =
-            if submission.options.dry_run { validate(submission).await? } else { accept(&state, submission).await? };
-        drop(permit);
+        let response = if submission.options.dry_run {
+            validate(&state, submission).await?
+        } else {
+            accept(&state, submission).await?
+        };
+        drop((permit, in_flight));
         Ok(response)
     };
     submissions
@@ -149,9 +162,9 @@ fn admit(state: &AppState, query: Option<&str>) -> Result<(SubmitOptions, OwnedS
     Ok((options, permit))
 }
 
-async fn validate(submission: Submission) -> Result<Response, ApiError> {
+async fn validate(state: &AppState, submission: Submission) -> Result<Response, ApiError> {
     let Submission { namespace, options, rules, body, .. } = submission;
-    let mut validated = upload::validate(rules, body).await?;
+    let mut validated = upload::validate(&state.metrics, rules, body).await?;
     options.warn(&mut validated.summary.warnings);
     let spec = spec(&options, &validated, String::new())?;
     let findings = Findings::new(validated, EffectiveOptions::of(&spec, options.display_name));
@@ -159,17 +172,19 @@ async fn validate(submission: Submission) -> Result<Response, ApiError> {
 }
 
 async fn accept(state: &AppState, submission: Submission) -> Result<Response, ApiError> {
-    let Submission { namespace, options, rules, keyed_name, body } = submission;
+    let Submission { request_id, namespace, options, rules, keyed_name, body } = submission;
     let unique = uuid::Uuid::now_v7().to_string();
     // Repeats of a key may come at the same time, so each has an upload of its own.
     let upload_id = keyed_name.as_ref().map_or_else(|| unique.clone(), |name| format!("{name}.{unique}"));
     let id = keyed_name.clone().unwrap_or(unique);
     let key = state.storage.keys().upload(&namespace, &upload_id);
-    let mut validated = upload::store(&state.storage, &key, rules, body).await?;
+    let store = upload::store(&state.storage, &state.metrics, &key, rules, body);
+    let mut validated = store.instrument(info_span!("upload")).await?;
     options.warn(&mut validated.summary.warnings);
     let fingerprint = keyed_name.map(|_| idempotency::fingerprint(&validated.sha256, &options));
 
-    let batch = image_batch(&namespace, &id, options.display_name.clone(), spec(&options, &validated, key.clone())?);
+    let spec = spec(&options, &validated, key.clone())?;
+    let batch = image_batch(&namespace, &id, options.display_name.clone(), &request_id, spec);
     let result = create(state, batch, fingerprint).await;
     let is_ours = |batch: &ImageBatch| batch.spec.source.upload.as_ref().is_some_and(|it| it.key == key);
     if !result.as_ref().is_ok_and(is_ours) {
@@ -179,7 +194,7 @@ async fn accept(state: &AppState, submission: Submission) -> Result<Response, Ap
     record(state, &batch).await;
     let findings = Findings::new(validated, EffectiveOptions::of(&batch.spec, options.display_name));
     let (rows, images) = (findings.rows, findings.images);
-    tracing::info!(batch.name = id, batch.namespace = namespace, rows, images, "batch accepted");
+    tracing::info!(rows, images, "batch accepted");
     let status = state_of(&batch).to_owned();
     let path = state.settings.batch_path(&namespace, &id, "");
     accepted(&path, Submitted { id, namespace, status, findings })
@@ -202,10 +217,22 @@ fn spec(options: &SubmitOptions, validated: &Validated, key: String) -> Result<I
 }
 
 /// Returns a batch to be created.
-pub(super) fn image_batch(namespace: &str, id: &str, display_name: Option<String>, spec: ImageBatchSpec) -> ImageBatch {
+pub(super) fn image_batch(
+    namespace: &str,
+    id: &str,
+    display_name: Option<String>,
+    request_id: &RequestId,
+    spec: ImageBatchSpec,
+) -> ImageBatch {
     let mut batch = ImageBatch::new(id, spec);
     batch.metadata.namespace = Some(namespace.to_owned());
-    batch.metadata.annotations = display_name.map(|it| [(labels::DISPLAY_NAME.to_owned(), it)].into());
+    let annotations = [
+        (labels::DISPLAY_NAME, display_name),
+        (labels::REQUEST_ID, Some(request_id.0.clone())),
+        (labels::TRACEPARENT, trace::traceparent(&Span::current())),
+    ];
+    let annotations = annotations.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    batch.metadata.annotations = Some(annotations.collect());
     batch
 }
 
@@ -219,11 +246,21 @@ pub(super) async fn create(
         batch.metadata.annotations.get_or_insert_default().insert(labels::FINGERPRINT.to_owned(), fingerprint);
     }
     let namespace = batch.metadata.namespace.clone().unwrap_or_default();
-    let found = cluster::create(&state.client, &namespace, &batch).await?;
+    let create = cluster::create(&state.client, &namespace, &batch);
+    let found = create.instrument(info_span!("create")).await?;
+    note_batch(&found);
     if let Some(fingerprint) = fingerprint {
         idempotency::check(&found, &fingerprint)?;
     }
     Ok(found)
+}
+
+/// Gives the lines of this request's log the batch that they speak of.
+pub(super) fn note_batch(batch: &ImageBatch) {
+    let span = Span::current();
+    span.record("batch.name", batch.name_any());
+    span.record("batch.namespace", batch.namespace());
+    span.record("batch.uid", batch.uid());
 }
 
 /// Records the request. The batch exists already, so this cannot fail it: the controller writes the

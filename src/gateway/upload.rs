@@ -19,6 +19,7 @@ use super::error::{ApiError, Code, chain};
 use crate::api::source::Upload;
 use crate::failpoint;
 use crate::manifest::source::{ReadSourceError, Rules, Summary, read_csv};
+use crate::metrics::gateway::GatewayMetrics;
 use crate::storage::Storage;
 
 /// Chunks of the body that may wait for the validator.
@@ -33,12 +34,13 @@ const DELETES: usize = 8;
 /// Stores a CSV under a key if it can be accepted. On an error nothing is stored.
 pub(crate) async fn store(
     storage: &Storage,
+    metrics: &GatewayMetrics,
     key: &str,
     rules: Rules,
     mut body: CsvStream,
 ) -> Result<Validated, ApiError> {
     let mut writer = storage.writer(key, "text/csv");
-    let validated = match receive(Some(&mut writer), rules, &mut body).await {
+    let validated = match receive(metrics, Some(&mut writer), rules, &mut body).await {
         Ok(validated) => validated,
         Err(error) => {
             abort(writer, key).await;
@@ -55,8 +57,12 @@ pub(crate) async fn store(
 }
 
 /// Validates a CSV and stores nothing.
-pub(crate) async fn validate(rules: Rules, mut body: CsvStream) -> Result<Validated, ApiError> {
-    let result = receive(None, rules, &mut body).await;
+pub(crate) async fn validate(
+    metrics: &GatewayMetrics,
+    rules: Rules,
+    mut body: CsvStream,
+) -> Result<Validated, ApiError> {
+    let result = receive(metrics, None, rules, &mut body).await;
     if result.is_err() {
         drain(&mut body).await;
     }
@@ -103,6 +109,7 @@ impl Validated {
 
 /// Hands each chunk to the writer and to the validator, and returns what that found when it is good.
 async fn receive(
+    metrics: &GatewayMetrics,
     mut writer: Option<&mut BufWriter>,
     rules: Rules,
     body: &mut CsvStream,
@@ -111,6 +118,7 @@ async fn receive(
     let validator = tokio::task::spawn_blocking(move || read_chunks(waiting, &rules));
     while let Some(chunk) = body.next().await {
         let chunk = chunk?;
+        metrics.upload_bytes.inc_by(chunk.len() as u64);
         if let Some(writer) = &mut writer {
             writer.write_all(&chunk).await.map_err(unavailable)?;
         }
@@ -121,6 +129,9 @@ async fn receive(
     }
     drop(chunks);
     let validated = validator.await.map_err(internal)?.map_err(internal)?;
+    for (code, count) in &validated.summary.problems.counts {
+        metrics.upload_problems.get_or_create(&[("code", code.to_string())]).inc_by(*count);
+    }
     if validated.summary.is_accepted() {
         return Ok(validated);
     }

@@ -34,6 +34,8 @@ impl<'a> Batch<'a> {
             compression: Compression::default(),
             report: Report::default(),
             retry: None,
+            request_id: None,
+            traceparent: None,
             unprocessed_because: UnprocessedCause::ShardFailed,
         };
         Self { harness, input }

@@ -7,6 +7,7 @@ pub(crate) mod pods;
 pub(crate) mod process;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,10 @@ pub(crate) struct Harness {
     pub(crate) records: Records,
     pub(crate) origin: Origin,
     environment: BTreeMap<String, String>,
+    /// Further variables of pods.
+    pub(crate) pod_variables: Vec<(String, String)>,
+    /// Where pods write their logs to; by default nowhere.
+    pub(crate) pod_log: Option<PathBuf>,
 }
 
 #[derive(Parser)]
@@ -115,12 +120,19 @@ impl Harness {
             client,
             namespace,
             environment,
+            pod_variables: Vec::new(),
+            pod_log: None,
         }
     }
 
     /// Returns the environment of a process of the installation, as the chart's Secret gives it.
     pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
         &self.environment
+    }
+
+    /// Changes a variable of the processes that are started from here on.
+    pub(crate) fn set(&mut self, name: &str, value: String) {
+        self.environment.insert(name.to_owned(), value);
     }
 
     /// Returns the ImageBatches of the test's namespace.

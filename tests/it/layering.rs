@@ -10,12 +10,13 @@ const MODULES: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("manifest", &["api"]),
     ("failpoint", &[]),
+    ("metrics", &[]),
     ("storage", &["api", "manifest", "failpoint"]),
     ("records", &["api", "manifest", "failpoint"]),
     ("egress", &[]),
     ("telemetry", &["failpoint"]),
-    ("gateway", &["api", "manifest", "failpoint", "storage", "records", "telemetry"]),
-    ("controller", &["api", "manifest", "failpoint", "storage", "records", "egress", "telemetry"]),
+    ("gateway", &["api", "manifest", "failpoint", "metrics", "storage", "records", "telemetry"]),
+    ("controller", &["api", "manifest", "failpoint", "metrics", "storage", "records", "egress", "telemetry"]),
     ("compressor", &["api", "manifest", "failpoint", "storage", "records", "egress", "telemetry"]),
 ];
 

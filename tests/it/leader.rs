@@ -53,6 +53,7 @@ async fn a_standby_takes_over_from_a_leader_that_ends_or_is_killed() {
     for round in 0..2 * repeat {
         let standby = Replica::start(&harness, &format!("controller-{}", round + 1), None);
         standby.until_ready().await;
+        assert_eq!((leader.leads_by_metrics().await, standby.leads_by_metrics().await), (true, false));
         let half_way = format!("half-way-{round}");
         harness.begin(&half_way).await;
 

@@ -22,4 +22,5 @@ mod queue;
 mod repeat;
 mod retry;
 mod sandbox;
+mod telemetry;
 mod webhook;

@@ -96,7 +96,7 @@ fn start(harness: &Harness, batch: &Batch<'_>, variables: &[(&str, String)]) -> 
 }
 
 /// Returns a process and its children.
-fn family(process: u32) -> Vec<u32> {
+pub(crate) fn family(process: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").expect("Linux").filter_map(|entry| {
         let id: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
         let parent = status(id).remove("PPid")?;

@@ -125,6 +125,14 @@ IMAGEBATCH_EGRESS_CONTACT: {{ .Values.egress.contact | quote }}
 IMAGEBATCH_FETCH_PER_HOST: {{ .Values.egress.perHost | int64 | quote }}
 IMAGEBATCH_FETCH_TIMEOUT_SECONDS: {{ .Values.egress.timeoutSeconds | int64 | quote }}
 IMAGEBATCH_FETCH_MAX_BYTES: {{ .Values.egress.maxBytes | int64 | quote }}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+OTEL_EXPORTER_OTLP_ENDPOINT: {{ .endpoint | quote }}
+OTEL_EXPORTER_OTLP_HEADERS: {{ .headers | quote }}
+OTEL_TRACES_SAMPLER: parentbased_traceidratio
+OTEL_TRACES_SAMPLER_ARG: {{ .sampleRatio | quote }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* Changes with the connection, so that pods are replaced when it does. */}}
@@ -217,6 +225,29 @@ readinessProbe:
     port: ops
   periodSeconds: 2
   timeoutSeconds: 5
+{{- end -}}
+
+{{/*
+A headless Service for scraping every pod of a component. Call with (dict "root" $ "component" "gateway").
+*/}}
+{{- define "imagebatch.metricsService" -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ include "imagebatch.fullname" .root }}-{{ .component }}-metrics
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "imagebatch.labels" . | nindent 4 }}
+spec:
+  clusterIP: None
+  # What is not ready is worth a look too.
+  publishNotReadyAddresses: true
+  selector:
+    {{- include "imagebatch.selectorLabels" . | nindent 4 }}
+  ports:
+  - name: ops
+    port: 8081
+    targetPort: ops
 {{- end -}}
 
 {{/* Admits the namespaces that have business with an embedded store, to its port. */}}

@@ -12,6 +12,7 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use tokio::process::{Child, Command};
 
+use super::process::append;
 use super::{Harness, PATIENCE, Running};
 use imagebatch::api::stage::Stage;
 
@@ -49,7 +50,9 @@ impl Harness {
     ) -> Child {
         let mut process = Command::new(env!("CARGO_BIN_EXE_compressor"));
         process.args(arguments).env_clear().envs(self.environment()).envs(variables);
-        process.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        process.envs(self.pod_variables.iter().cloned());
+        let log = self.pod_log.as_ref().map_or_else(Stdio::null, append);
+        process.stdout(Stdio::null()).stderr(log).kill_on_drop(true);
         process.spawn().expect("the compressor starts")
     }
 

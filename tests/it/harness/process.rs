@@ -3,22 +3,31 @@
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use imagebatch::failpoint;
+use imagebatch::controller::health;
+use imagebatch::telemetry::{self, LogArgs};
 use kube::{Api, Client};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use super::{Harness, PATIENCE, controller_context, run_controller};
 
 /// A gateway.
 pub(crate) struct Gateway {
     pub(crate) url: String,
+    /// Where /metrics is.
+    pub(crate) ops_url: String,
     process: Process,
 }
 
 impl Gateway {
     /// Starts a gateway with further variables and waits until it listens.
     pub(crate) async fn start(harness: &Harness, variables: &[(&str, &str)]) -> Self {
+        Self::start_with(harness, variables, Stdio::inherit()).await
+    }
+
+    /// Starts a gateway that writes its log there.
+    pub(crate) async fn start_with(harness: &Harness, variables: &[(&str, &str)], log: Stdio) -> Self {
         let (listen, ops_listen) = (free_address(), free_address());
         let process = Command::new(env!("CARGO_BIN_EXE_gateway"))
             .args(["run", "--authentication=none"])
@@ -29,6 +38,7 @@ impl Gateway {
             .envs(harness.environment())
             .envs(variables.iter().copied())
             .stdout(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("the gateway starts");
         let process = Process(process);
@@ -38,7 +48,7 @@ impl Gateway {
             }
         };
         tokio::time::timeout(PATIENCE, answers).await.expect("the gateway listens");
-        Self { url: format!("http://{listen}"), process }
+        Self { url: format!("http://{listen}"), ops_url: format!("http://{ops_listen}"), process }
     }
 
     pub(crate) fn kill(&mut self) {
@@ -52,13 +62,18 @@ pub(crate) struct Process(Child);
 impl Process {
     /// Starts a controller with further variables.
     pub(crate) fn controller(harness: &Harness, variables: &[(&str, &str)]) -> Self {
+        Self::controller_with(harness, variables, Stdio::null())
+    }
+
+    /// Starts a controller that writes its log there, and serves /metrics where [`OPS_LISTEN`] says.
+    pub(crate) fn controller_with(harness: &Harness, variables: &[(&str, &str)], log: Stdio) -> Self {
         let process = Command::new(std::env::current_exe().expect("this executable"))
             .args(["--ignored", "--exact", CONTROLLER])
             .env(NAMESPACE, &harness.namespace)
             .envs(harness.environment())
             .envs(variables.iter().copied())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn();
         Self(process.expect("the controller starts"))
     }
@@ -105,6 +120,9 @@ impl Drop for Process {
 
 const CONTROLLER: &str = "harness::process::controller";
 const NAMESPACE: &str = "TEST_NAMESPACE";
+const LOG: &str = "IMAGEBATCH_LOG";
+/// Variable of the address of /metrics.
+pub(crate) const OPS_LISTEN: &str = "IMAGEBATCH_OPS_LISTEN";
 
 /// The process of [`Process::controller`]. The controller's executable would work on the batches of every
 /// test at the API server, and end those of other namespaces.
@@ -112,12 +130,27 @@ const NAMESPACE: &str = "TEST_NAMESPACE";
 #[ignore = "other tests start it"]
 async fn controller() {
     let namespace = std::env::var(NAMESPACE).expect("other tests start it, with a namespace");
-    failpoint::set_up().expect("rules");
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let settings = std::env::vars().filter(|(name, _)| name.starts_with("IMAGEBATCH_") && !name.contains("FAILPOINTS"));
+    let filter = std::env::var(LOG).unwrap_or_else(|_| "info".to_owned());
+    telemetry::start(&LogArgs { filter, format: "json".to_owned() }, "controller").expect("a filter and rules");
+    // Others are the tests' own, such as the place of the services' state.
+    let others = [LOG, "IMAGEBATCH_SERVICES_STATE", "IMAGEBATCH_CACHE"];
+    let is_setting =
+        |name: &str| name.starts_with("IMAGEBATCH_") && !name.contains("FAILPOINTS") && !others.contains(&name);
+    let settings = std::env::vars().filter(|(name, _)| is_setting(name));
     let client = Client::try_default().await.expect("a kubeconfig");
     let context = controller_context(client.clone(), &namespace, &settings.collect()).await;
+    if let Ok(listen) = std::env::var(OPS_LISTEN) {
+        let (listen, ready) = (listen.parse().expect("an address"), watch::channel(true).1);
+        let metrics = std::sync::Arc::clone(&context.metrics);
+        tokio::spawn(health::serve(listen, ready, metrics, std::future::pending()));
+    }
     run_controller(Api::namespaced(client, &namespace), context).await;
+}
+
+/// Returns a file that a process writes to behind what is there.
+pub(crate) fn append(path: impl AsRef<std::path::Path>) -> Stdio {
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    file.expect("it can be written").into()
 }
 
 pub(crate) fn free_address() -> std::net::SocketAddr {

@@ -62,6 +62,14 @@ impl Replica {
         self.until("leader", async || self.said("leading: work starts")).await
     }
 
+    /// Returns whether its metrics say that it leads.
+    pub(super) async fn leads_by_metrics(&self) -> bool {
+        let answer = reqwest::get(format!("http://{}/metrics", self.ops_listen)).await.expect("it answers");
+        let text = answer.text().await.expect("text");
+        let gauge = text.lines().find_map(|line| line.strip_prefix("imagebatch_leader "));
+        gauge.unwrap_or_else(|| panic!("no gauge in {text}")) == "1"
+    }
+
     /// Returns when its work stopped, if it says so.
     pub(super) fn stopped(&self) -> Option<Timestamp> {
         self.said("work has stopped")
