@@ -16,7 +16,7 @@ use super::error::{ApiError, Code};
 use crate::api::labels;
 use crate::metrics::InFlight;
 use crate::metrics::gateway::GatewayMetrics;
-use crate::telemetry::trace;
+use crate::telemetry::trace::{self, LOG_ONLY};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -32,17 +32,11 @@ pub(crate) async fn observe(
     request.extensions_mut().insert(RequestId(id.clone()));
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let span = tracing::error_span!(
-        "request",
-        otel.name = format!("{} {route}", request.method()),
-        otel.kind = "server",
-        otel.status_code = Empty,
-        request_id = id,
-        batch.name = Empty,
-        batch.namespace = Empty,
-        batch.uid = Empty,
-    );
-    trace::continue_from(&span, request.headers().get(TRACEPARENT).and_then(|it| it.to_str().ok()));
+    let span = if is_probe(&route) {
+        tracing::error_span!(target: LOG_ONLY, "probe", request_id = id)
+    } else {
+        span_of(&request, &route, &id)
+    };
     let mut line = LogLine {
         span: span.clone(),
         method: request.method().clone(),
@@ -77,6 +71,27 @@ pub(crate) async fn observe(
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response.map(|body| counted(body, line))
+}
+
+/// Probes and scrapes come every few seconds, and are of interest only when they fail.
+fn is_probe(route: &str) -> bool {
+    matches!(route, "/livez" | "/readyz" | "/metrics")
+}
+
+/// Returns the span of a request, which goes on with the client's trace.
+fn span_of(request: &Request, route: &str, id: &str) -> Span {
+    let span = tracing::error_span!(
+        "request",
+        otel.name = format!("{} {route}", request.method()),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        request_id = id,
+        batch.name = Empty,
+        batch.namespace = Empty,
+        batch.uid = Empty,
+    );
+    trace::continue_from(&span, request.headers().get(TRACEPARENT).and_then(|it| it.to_str().ok()));
+    span
 }
 
 /// Returns the error of a status that no handler gave: axum's own rejections, 404, 405, a panic.
@@ -153,8 +168,7 @@ impl Drop for LogLine {
                 tracing::warn!(%method, route, status = status.as_u16(), duration_ms, bytes, error, "request failed");
                 self.span.record("otel.status_code", "ERROR");
             }
-            // Probes and scrapes come every few seconds, and are of interest only when they fail.
-            Some(_) if matches!(route, "/livez" | "/readyz" | "/metrics") => {}
+            Some(_) if is_probe(route) => {}
             Some(status) => {
                 tracing::info!(%method, route, status = status.as_u16(), duration_ms, bytes, error, "request");
             }

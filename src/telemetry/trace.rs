@@ -46,7 +46,8 @@ pub(super) fn layer<S>(role: &str) -> anyhow::Result<Option<impl Layer<S>>>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    if ENDPOINTS.into_iter().all(|name| variable(name).is_none()) {
+    let is_off = variable("OTEL_SDK_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true"));
+    if is_off || ENDPOINTS.into_iter().all(|name| variable(name).is_none()) {
         return Ok(None);
     }
     for name in PROTOCOLS {

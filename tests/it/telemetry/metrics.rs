@@ -34,7 +34,7 @@ async fn scrape(url: &str) -> Option<Scrape> {
     Some(parse(&response.text().await.expect("text")))
 }
 
-/// Reads OpenMetrics as far as it is written here.
+/// Reads an answer as far as it is written here.
 fn parse(text: &str) -> Scrape {
     assert!(text.ends_with("# EOF\n"), "{text}");
     let mut types = BTreeMap::new();

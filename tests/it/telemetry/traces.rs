@@ -61,6 +61,7 @@ async fn a_trace_goes_from_the_upload_to_each_image() {
     // What is left at the end of a pod is sent then.
     harness.pod_variables = vec![(ENDPOINT.to_owned(), url.clone())];
     let csv = csv(&harness, &["wall-clock.jpg?secret=1", "page.jpg"]);
+    reqwest::get(format!("{}/livez", gateway.ops_url)).await.expect("the gateway answers");
     let request = post(&gateway.url, "").header("traceparent", format!("00-{TRACE}-{CALLER}-01")).body(csv);
     let (status, body) = answer(request).await;
     assert_eq!(status, 202, "{body}");
@@ -103,6 +104,8 @@ async fn a_trace_goes_from_the_upload_to_each_image() {
         complete.then_some(of_trace)
     };
     let of_trace = until("the trace is complete", found).await;
+    let all = spans.lock().expect("not poisoned").len();
+    assert_eq!(of_trace.len(), all, "probes, and reconciles that create no Job, are in no trace");
     let images: Vec<&Span> = of_trace.iter().map(|(_, span)| span).filter(|span| span.name == "image").collect();
     let (failed, good): (Vec<&Span>, Vec<&Span>) =
         images.into_iter().partition(|span| attribute(span, "reason").is_some());
