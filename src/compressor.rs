@@ -20,6 +20,7 @@ pub mod recorder;
 pub mod report;
 pub mod sandbox;
 
+mod failures;
 mod memory;
 mod retry;
 mod source;

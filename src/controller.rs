@@ -17,6 +17,7 @@ pub mod collect;
 pub mod context;
 pub mod deliver;
 pub mod error;
+pub mod expire;
 pub mod health;
 pub mod job;
 pub mod lineage;
@@ -27,6 +28,7 @@ pub mod pods;
 pub mod status;
 pub mod stop;
 mod stuck;
+mod throughput;
 pub mod trouble;
 pub mod webhook;
 mod workers;
@@ -172,11 +174,14 @@ async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Resul
 async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, ReconcileError> {
     let before = batch.status.clone().unwrap_or_default();
     if before.is_finished() {
-        return Ok(Action::await_change());
+        return expire::expire(context, batch, Timestamp::now()).await;
     }
     let (uid, namespace) = (batch.uid().unwrap_or_default(), batch.namespace().unwrap_or_default());
     let enabled = context.is_enabled(&namespace);
-    let observed = if enabled { observe(&context.client, &context.records, batch).await? } else { Observed::default() };
+    let mut observed =
+        if enabled { observe(&context.client, &context.records, batch).await? } else { Observed::default() };
+    // What the status says already is not taken back, also when the shards' counts are gone.
+    observed.progress = observed.progress.max(before.counts());
     let workers = workers::observe(context, batch, &observed.jobs).await;
     let now = Time(Timestamp::now());
     let deadline = stop::deadline(batch, now.0);

@@ -63,6 +63,7 @@ pub const NAMES: &[&str] = &[
     "delivery.update",
     "condition.patch",
     "told.update",
+    "batch.expire",
     "objects.delete",
     "upload.delete",
     "records.delete",

@@ -3,6 +3,7 @@
 //! ```text
 //! POST /v1/batches                 body -> upload (storage, validator) -> submit (ImageBatch, record)
 //! POST /v1/batches/{id}/retry      batch -> its retry (ImageBatch, record)
+//! POST /v1/batches/{id}/cancel     batch -> spec.cancel
 //! GET  /v1/batches/{id}            batch -> status
 //! GET  /v1/batches/{id}/output.csv batch -> report -> object
 //! GET  /images/{key}               image -> object
@@ -19,6 +20,7 @@ pub mod state;
 
 mod batch;
 mod body;
+mod cancel;
 mod cluster;
 mod deliveries;
 mod idempotency;
@@ -154,6 +156,7 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/batches/{id}/deliveries/redeliver", post(deliveries::redeliver))
         .route("/v1/batches/{id}/deliveries/test", post(deliveries::test))
         .route("/v1/batches/{id}/retry", post(retry::retry))
+        .route("/v1/batches/{id}/cancel", post(cancel::cancel))
         .route("/v1/batches/{id}/output.csv", get(report::output_csv))
         .route("/v1/batches/{id}/failed.csv", get(report::failed_csv))
         .route("/images/{*key}", get(image::image));

@@ -44,6 +44,9 @@ pub enum RecordError {
     /// A value cannot be a document.
     #[error("failed to write a record as BSON")]
     Serialize(#[source] Error),
+    /// A document is not what it should be.
+    #[error("failed to read a record")]
+    Deserialize(#[source] Error),
     /// A command failed, also after retries.
     #[error("failed to {action}")]
     Command {
@@ -64,6 +67,10 @@ pub enum RecordError {
 impl RecordError {
     fn serialize(source: mongodb::bson::error::Error) -> Self {
         Self::Serialize(source.into())
+    }
+
+    fn deserialize(source: mongodb::bson::error::Error) -> Self {
+        Self::Deserialize(source.into())
     }
 }
 

@@ -31,6 +31,18 @@ impl AddAssign for Counts {
 }
 
 impl Counts {
+    /// Returns the larger of each two counts.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            succeeded: self.succeeded.max(other.succeeded),
+            failed: self.failed.max(other.failed),
+            kept_original: self.kept_original.max(other.kept_original),
+            bytes_in: self.bytes_in.max(other.bytes_in),
+            bytes_out: self.bytes_out.max(other.bytes_out),
+        }
+    }
+
     /// Returns how many images have an outcome.
     #[must_use]
     pub fn done(&self) -> i64 {

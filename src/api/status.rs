@@ -6,6 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::progress::Counts;
+
 /// What became of a batch. Written by the controller alone; counts never go back.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
@@ -50,12 +52,26 @@ pub struct ImageBatchStatus {
     /// Bytes stored for them.
     #[serde(default)]
     pub bytes_out: i64,
+    /// How many bytes that saves; negative where another format made the images larger.
+    #[serde(default)]
+    pub bytes_saved: i64,
     /// Share of bytes saved, such as `62%`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<String>,
     /// Share of images that have an outcome, such as `40%`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<String>,
+    /// Images worked on in a minute: recently while the batch runs, in the whole run at its end. Time that it
+    /// was suspended does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_per_minute: Option<i64>,
+    /// When the last image is done at this speed; absent while that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_completion_time: Option<Time>,
+    /// What the recent speed is counted from, while the batch runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub progress_marks: Vec<ProgressMark>,
     /// Time from start to completion, such as `12s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
@@ -111,6 +127,15 @@ pub struct ReportLocation {
     pub failed_csv_key: String,
 }
 
+/// How far a batch was at some moment.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+pub struct ProgressMark {
+    /// The moment.
+    pub time: Time,
+    /// Images that had an outcome then, without those that an earlier batch has stored.
+    pub done: i64,
+}
+
 /// One failure in the status: a bad row of the source, or an image without a result.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -131,6 +156,13 @@ impl ImageBatchStatus {
     #[must_use]
     pub fn condition(&self, type_: &str) -> Option<&Condition> {
         self.conditions.iter().find(|condition| condition.type_ == type_)
+    }
+
+    /// Returns the counts of images and bytes.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let &Self { succeeded, failed, kept_original, bytes_in, bytes_out, .. } = self;
+        Counts { succeeded, failed, kept_original, bytes_in, bytes_out }
     }
 
     /// Returns how many images of an ended batch a retry would fetch, or why there can be none.

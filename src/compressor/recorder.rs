@@ -3,6 +3,7 @@
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::failures::FirstFailures;
 use super::{StageError, Worker};
 use crate::api::progress::Counts;
 use crate::failpoint;
@@ -23,10 +24,13 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Starts the task for a shard; `recorded` are the rows that have a record already.
     pub(crate) fn start<'a>(worker: &Worker, shard: u32, recorded: impl Iterator<Item = &'a RowOutcome>) -> Self {
-        let mut counts = Counts::default();
-        recorded.for_each(|row| counts += row.counts());
+        let (mut counts, mut failures) = (Counts::default(), FirstFailures::default());
+        recorded.for_each(|row| {
+            counts += row.counts();
+            failures.add(row);
+        });
         let (rows, waiting) = mpsc::channel(WAITING);
-        Self { rows, task: tokio::spawn(record(worker.clone(), shard, counts, waiting)) }
+        Self { rows, task: tokio::spawn(record(worker.clone(), shard, counts, failures, waiting)) }
     }
 
     /// Hands on a complete row; waits while the database is behind.
@@ -46,6 +50,7 @@ async fn record(
     worker: Worker,
     shard: u32,
     mut counts: Counts,
+    mut failures: FirstFailures,
     mut waiting: mpsc::Receiver<RowOutcome>,
 ) -> Result<Inserted, RecordError> {
     let uid = &worker.input.uid;
@@ -57,6 +62,8 @@ async fn record(
         if failpoint::around("outcomes.insert", insert).await? == Inserted::SomeExisted {
             inserted = Inserted::SomeExisted;
         }
+        rows.iter().for_each(|row| failures.add(row));
+        failures.record(&worker, shard).await?;
         rows.drain(..).for_each(|row| counts += row.counts());
         failpoint::around("counts.raise", worker.records.raise_shard(uid, shard, &counts)).await?;
     }

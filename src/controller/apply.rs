@@ -24,7 +24,7 @@ use crate::manifest::problem::shorten;
 /// Field manager of what may change in a Job that exists.
 const SCALER: &str = "imagebatch-controller-scale";
 /// Field manager of the condition that says what became of the webhook.
-pub(crate) const NOTIFIER: &str = "imagebatch-controller-webhook";
+const NOTIFIER: &str = "imagebatch-controller-webhook";
 /// Bytes of an Event's note: the API server takes less than 1 kB.
 const MAX_NOTE: usize = 1_000;
 
@@ -128,6 +128,16 @@ pub(crate) async fn apply_status(
     Ok(())
 }
 
+/// Sets the condition that says what became of a finished batch's webhook; as [`apply_conditions`].
+pub(crate) async fn apply_condition(
+    context: &Context,
+    batch: &ImageBatch,
+    statement: Statement,
+    now: &Time,
+) -> Result<Option<ImageBatch>, ReconcileError> {
+    apply_conditions(context, batch, NOTIFIER, vec![statement], now).await
+}
+
 /// Sets conditions beside the status, and publishes those that decide something. Returns the batch as it is
 /// now, or `None` when it is gone.
 ///
@@ -188,6 +198,12 @@ async fn publish_condition(recorder: &Recorder, batch: &ImageBatch, condition: &
     let is_bad = is_problem(&condition.type_, &condition.status) || condition.reason == reason::POD_DELETED;
     let severity = if is_bad { EventType::Warning } else { EventType::Normal };
     publish(recorder, batch, severity, &condition.reason, action, condition.message.clone()).await;
+}
+
+/// Publishes that a batch was deleted at its time.
+pub(super) async fn publish_expiry(recorder: &Recorder, batch: &ImageBatch) {
+    let note = "ttlSecondsAfterFinished has passed: the ImageBatch goes; images, reports and records stay";
+    publish(recorder, batch, EventType::Normal, "Expired", "Delete", note.to_owned()).await;
 }
 
 /// Publishes an Event about a batch.

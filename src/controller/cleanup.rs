@@ -122,21 +122,25 @@ async fn retain(
     let deletion = in_time("delete progress", context.records.delete_progress(&uid)).await;
     release.settle(|| format!("progress of batch {uid}"), deletion.map_err(Into::into))?;
     let mut status = batch.status.clone().unwrap_or_default();
-    if status.is_finished() {
-        return Ok(());
+    let is_finished = status.is_finished();
+    if !is_finished {
+        let message = "the ImageBatch was deleted before its end".to_owned();
+        for (type_, value) in [(SUCCEEDED, false), (FINISHED, true)] {
+            let statement = Statement { type_, status: Some(value), reason: reason::DELETED, message: message.clone() };
+            set_condition(&mut status.conditions, statement, batch.metadata.generation, now);
+        }
+        status.active = 0;
     }
-    let message = "the ImageBatch was deleted before its end".to_owned();
-    for (type_, value) in [(SUCCEEDED, false), (FINISHED, true)] {
-        let statement = Statement { type_, status: Some(value), reason: reason::DELETED, message: message.clone() };
-        set_condition(&mut status.conditions, statement, batch.metadata.generation, now);
-    }
-    status.active = 0;
-    let origin = Origin::of(batch);
-    let mirror = in_time("mirror the status", context.records.mirror_status(&uid, &origin, &status)).await;
-    release.settle(
-        || format!("the status of batch {uid} in MongoDB, which does not say Deleted"),
-        mirror.map_err(Into::into),
-    )
+    let mirror = async {
+        // Nobody looks at a finished batch again, and from here on its record is all that is left.
+        let mirrored = if is_finished { context.records.request(&uid).await? } else { None };
+        if mirrored.and_then(|it| it.read_status().ok()).is_some_and(|it| it.is_finished()) {
+            return Ok(());
+        }
+        context.records.mirror_status(&uid, &Origin::of(batch), &status).await
+    };
+    let mirror = in_time("mirror the status", mirror).await;
+    release.settle(|| format!("the last status of batch {uid} in MongoDB"), mirror.map_err(Into::into))
 }
 
 async fn in_time(

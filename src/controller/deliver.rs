@@ -21,7 +21,7 @@ use tokio::time::MissedTickBehavior;
 use super::context::Context;
 use super::error::DeliverError;
 use super::{apply, observe, webhook};
-use crate::api::condition::{Statement, WEBHOOK_DELIVERED, reason};
+use crate::api::condition::{Statement, WEBHOOK_DELIVERED, reason, set_condition};
 use crate::api::image_batch::ImageBatch;
 use crate::egress::{Answer, FetchError};
 use crate::failpoint;
@@ -207,9 +207,24 @@ async fn find(context: &Context, delivery: &Delivery) -> Result<Option<ImageBatc
     Ok(found.filter(|it| it.uid().as_deref() == Some(delivery.batch.as_str())))
 }
 
-/// Says in the ImageBatch, if it is still there, what became of its event.
+/// Says what became of an event: in the ImageBatch and its record, or in the record alone once it is gone.
 async fn tell(context: &Context, delivery: &Delivery) -> Result<(), DeliverError> {
-    let Some(batch) = find(context, delivery).await? else { return Ok(()) };
+    let (statement, now) = (outcome(delivery), Time(Timestamp::now()));
+    if let Some(batch) = find(context, delivery).await?
+        && let Some(batch) = apply::apply_condition(context, &batch, statement.clone(), &now).await?
+    {
+        let status = batch.status.clone().unwrap_or_default();
+        return Ok(context.records.mirror_status(&delivery.batch, &Origin::of(&batch), &status).await?);
+    }
+    let Some(record) = context.records.request(&delivery.batch).await? else { return Ok(()) };
+    let mut status = record.read_status()?;
+    let generation = status.condition(statement.type_).and_then(|it| it.observed_generation);
+    set_condition(&mut status.conditions, statement, generation, &now);
+    let Some(origin) = record.origin else { return Ok(()) };
+    Ok(context.records.mirror_status(&delivery.batch, &origin, &status).await?)
+}
+
+fn outcome(delivery: &Delivery) -> Statement {
     let last = delivery.attempts.last();
     let outcome = match last.and_then(|it| it.status) {
         Some(status) => format!("the webhook answered {status}"),
@@ -226,12 +241,5 @@ async fn tell(context: &Context, delivery: &Delivery) -> Result<(), DeliverError
         }
         DeliveryState::Disabled => (Some(false), reason::WEBHOOK_GONE, outcome),
     };
-    let statement = Statement { type_: WEBHOOK_DELIVERED, status, reason, message };
-    if let Some(batch) =
-        apply::apply_conditions(context, &batch, apply::NOTIFIER, vec![statement], &Time(Timestamp::now())).await?
-    {
-        let status = batch.status.clone().unwrap_or_default();
-        context.records.mirror_status(&delivery.batch, &Origin::of(&batch), &status).await?;
-    }
-    Ok(())
+    Statement { type_: WEBHOOK_DELIVERED, status, reason, message }
 }

@@ -49,6 +49,9 @@ pub enum ReconcileError {
     /// A Job cannot be deleted.
     #[error("failed to delete a Job")]
     DeleteJob(#[source] kube::Error),
+    /// An ImageBatch whose time has come cannot be deleted.
+    #[error("failed to delete the ImageBatch at its ttlSecondsAfterFinished")]
+    DeleteBatch(#[source] kube::Error),
     /// Pods of a deleted batch have not ended yet.
     #[error("{0} Jobs of the deleted batch are not gone yet")]
     JobsRemain(usize),

@@ -15,8 +15,9 @@ use crate::api::labels;
 use crate::api::progress::Counts;
 use crate::api::source::{ConfigMapKey, FailedOf};
 use crate::api::stage::Stage;
-use crate::api::status::Retry;
+use crate::api::status::{Failure, Retry};
 use crate::api::webhook::SecretKey;
+use crate::manifest::report::MAX_STATUS_FAILURES;
 use crate::records::Records;
 use crate::records::result::{IngestResult, ReportResult, Results};
 
@@ -31,6 +32,8 @@ pub struct Observed {
     pub report: Option<ReportResult>,
     /// Counts while the batch runs.
     pub progress: Counts,
+    /// The first images that failed; looked at only when more have than the status names.
+    pub failures: Vec<Failure>,
     /// The ConfigMap source; looked at only as long as no Job reads it.
     pub config_map: Option<ConfigMapState>,
     /// The batch that this one retries; looked at only until it is decided what the retry builds on.
@@ -111,6 +114,12 @@ pub(crate) async fn observe(
 
     let Results { ingest, report } = records.results(&uid).await?;
     let progress = if ingest.is_some() && report.is_none() { records.progress(&uid).await? } else { Counts::default() };
+    let known = batch.status.as_ref().map_or((0, 0), |it| (it.failed, it.failures.len()));
+    let failures = if progress.failed > known.0 && known.1 < MAX_STATUS_FAILURES {
+        records.first_failures(&uid).await?
+    } else {
+        Vec::new()
+    };
     let config_map = match &batch.spec.source.config_map_key_ref {
         Some(reference) if jobs.is_empty() && ingest.is_none() => {
             Some(observe_config_map(&Api::namespaced(client.clone(), &namespace), reference).await?)
@@ -131,7 +140,7 @@ pub(crate) async fn observe(
         }
         _ => None,
     };
-    Ok(Observed { jobs, ingest, report, progress, config_map, retried, webhook_problem })
+    Ok(Observed { jobs, ingest, report, progress, failures, config_map, retried, webhook_problem })
 }
 
 fn retried(name: &str, found: Option<&ImageBatch>) -> Retried {

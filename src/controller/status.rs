@@ -5,19 +5,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::observe::{Observed, Retried};
 use super::plan::{End, Phase, Plan};
 use super::stop;
+use super::throughput::set_throughput;
 use crate::api::condition::{
     ACCEPTED, FINISHED, REPORT_READY, SUCCEEDED, SUSPENDED, Statement, WEBHOOK_DELIVERED, reason, set_condition,
 };
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
-use crate::api::progress::Counts;
 use crate::api::status::{Failure, ImageBatchStatus, ReportLocation};
+use crate::manifest::outcome::MAX_DETAIL;
 use crate::manifest::problem::shorten;
 use crate::manifest::report::MAX_STATUS_FAILURES;
 use crate::storage::key::BatchKeys;
 
-/// Bytes of a failure's detail in the status.
-const MAX_DETAIL: usize = 190;
 /// What is said of a suspended batch.
 const HELD: &str = "spec.suspend is true: nothing of the batch runs or starts";
 
@@ -30,7 +29,8 @@ pub fn compute_status(
     plan: &Plan,
     now: &Time,
 ) -> ImageBatchStatus {
-    let mut status = batch.status.clone().unwrap_or_default();
+    let before = batch.status.clone().unwrap_or_default();
+    let mut status = before.clone();
     let uid = batch.metadata.uid.as_deref().unwrap_or_default();
     status.observed_generation = batch.metadata.generation;
     status.start_time.get_or_insert_with(|| now.clone());
@@ -55,6 +55,7 @@ pub fn compute_status(
                 Some(ReportLocation { output_csv_key: keys.output_csv(), failed_csv_key: keys.failed_csv() });
         }
     }
+    set_throughput(&mut status, &before, &plan.phase, now);
     status.duration = duration(&status);
     let webhook = batch.spec.webhook.as_ref().map(|_| webhook(&plan.phase));
     let suspended = suspended(batch, &status, &plan.phase);
@@ -86,38 +87,36 @@ fn set_counts(status: &mut ImageBatchStatus, observed: &Observed, plan: &Plan) {
     let counts = if let Phase::Ended(End::Reported { result, .. }) = &plan.phase {
         result.counts
     } else {
-        let Counts { succeeded, failed, kept_original, bytes_in, bytes_out } = observed.progress;
-        Counts {
-            succeeded: succeeded.max(status.succeeded),
-            failed: failed.max(status.failed),
-            kept_original: kept_original.max(status.kept_original),
-            bytes_in: bytes_in.max(status.bytes_in),
-            bytes_out: bytes_out.max(status.bytes_out),
-        }
+        observed.progress.max(status.counts())
     };
     status.succeeded = counts.succeeded;
     status.failed = counts.failed;
     status.kept_original = counts.kept_original;
     status.bytes_in = counts.bytes_in;
     status.bytes_out = counts.bytes_out;
+    status.bytes_saved = counts.bytes_in - counts.bytes_out;
     let share = |part: i64, whole: i64| (whole > 0).then(|| format!("{}%", part * 100 / whole));
     status.percent = share(counts.done(), status.images.unwrap_or_default());
-    status.saved = share(counts.bytes_in - counts.bytes_out, counts.bytes_in);
+    status.saved = share(status.bytes_saved, counts.bytes_in);
 }
 
 fn set_failures(status: &mut ImageBatchStatus, observed: &Observed, plan: &Plan) {
     if let Phase::Ended(End::Reported { result, .. }) = &plan.phase {
         status.failures.clone_from(&result.failures);
     } else if let Some(ingest) = &observed.ingest {
-        let problems = ingest.problems.iter().take(MAX_STATUS_FAILURES);
-        status.failures = problems
-            .map(|problem| Failure {
-                row: problem.row.unwrap_or_default() as i64,
-                image: None,
-                reason: problem.code.to_string(),
-                detail: shorten(&problem.message, MAX_DETAIL),
-            })
-            .collect();
+        let problems = ingest.problems.iter().map(|problem| Failure {
+            row: problem.row.unwrap_or_default() as i64,
+            image: None,
+            reason: problem.code.to_string(),
+            detail: shorten(&problem.message, MAX_DETAIL),
+        });
+        // Those of images come with the counts; without new ones they stay.
+        let known = if observed.failures.is_empty() { &status.failures } else { &observed.failures };
+        let of_images = known.iter().filter(|it| it.image.is_some()).cloned();
+        let mut failures: Vec<Failure> = problems.chain(of_images).collect();
+        failures.sort_by_key(|it| (it.row, it.image));
+        failures.truncate(MAX_STATUS_FAILURES);
+        status.failures = failures;
     }
 }
 

@@ -115,6 +115,7 @@ fn reason_of(error: &ReconcileError) -> Option<&'static str> {
         | ReconcileError::ListBatches(error)
         | ReconcileError::GetSecret(error)
         | ReconcileError::DeleteJob(error)
+        | ReconcileError::DeleteBatch(error)
         | ReconcileError::PatchStatus(error) => reason_of_request(error, reason::REQUEST_REFUSED),
         ReconcileError::Finalizer(error) => match error.as_ref() {
             FinalizerError::AddFinalizer(error) | FinalizerError::RemoveFinalizer(error) => {

@@ -50,11 +50,9 @@ impl Batch {
     }
 
     fn from_record(record: RequestRecord, namespace: String, name: String) -> Result<Self, ApiError> {
-        let status = record.status.map(mongodb::bson::deserialize_from_document).transpose();
-        let status: Option<ImageBatchStatus> = status.map_err(|error| {
+        let status = record.read_status().map_err(|error| {
             ApiError::new(Code::Internal, "the record of the batch cannot be understood").caused_by(error)
         })?;
-        let status = status.unwrap_or_default();
         let retry_of = status.retry.as_ref().map(|it| it.of.clone());
         Ok(Self { uid: record.id, name, namespace, status, retry_of })
     }

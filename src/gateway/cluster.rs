@@ -1,13 +1,13 @@
-//! The two calls to the API server: create an ImageBatch, and look one up. Both end within seconds.
+//! The calls to the API server: create an ImageBatch, look one up, cancel one. All end within seconds.
 
 use std::time::Duration;
 
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Status;
 use kube::{Api, Client, Config};
 
 use super::error::{ApiError, Code, chain};
-use crate::api::image_batch::ImageBatch;
+use crate::api::image_batch::{Cancel, ImageBatch};
 use crate::failpoint;
 
 /// Field manager of what the gateway creates.
@@ -80,6 +80,26 @@ pub(crate) async fn find(client: &Client, namespace: &str, name: &str) -> Result
         Ok(batch) => Ok(Some(batch)),
         Err(ClusterError::Refused(status)) if is_object_missing(&status) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Cancels an ImageBatch and returns it. One that is cancelled already stays as it is.
+pub(crate) async fn cancel(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    cancel: &Cancel,
+) -> Result<ImageBatch, ClusterError> {
+    let batches: Api<ImageBatch> = Api::namespaced(client.clone(), namespace);
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(serde_json::json!({ "spec": { "cancel": cancel } }));
+    match bounded(batches.patch(name, &parameters, &patch)).await {
+        // Somebody else was faster: a batch is cancelled once.
+        Err(ClusterError::Refused(status)) if status.code == 422 => {
+            let cancelled = find(client, namespace, name).await?.filter(|it| it.spec.cancel.is_some());
+            cancelled.ok_or(ClusterError::Refused(status))
+        }
+        other => other,
     }
 }
 

@@ -42,6 +42,8 @@ pub enum Code {
     ImageNotFound,
     /// The batch is not finished, so there is no report yet, and nothing to retry.
     NotFinished,
+    /// The batch is finished: nothing is left to cancel.
+    AlreadyFinished,
     /// The batch has no images that could be fetched again.
     NothingToRetry,
     /// The batch was retried before.
@@ -91,6 +93,7 @@ impl Code {
             Self::BatchNotFound => (StatusCode::NOT_FOUND, "There is no such batch"),
             Self::ImageNotFound => (StatusCode::NOT_FOUND, "There is no such image"),
             Self::NotFinished => (StatusCode::CONFLICT, "The batch is not finished"),
+            Self::AlreadyFinished => (StatusCode::CONFLICT, "The batch is finished"),
             Self::NothingToRetry => (StatusCode::CONFLICT, "There is nothing to retry"),
             Self::AlreadyRetried => (StatusCode::CONFLICT, "The batch was retried before"),
             Self::NoReport => (StatusCode::NOT_FOUND, "The batch has no report"),

@@ -38,6 +38,11 @@ struct BatchStatus {
     saved: Option<String>,
     bytes_in: i64,
     bytes_out: i64,
+    bytes_saved: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images_per_minute: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_completion_time: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     start_time: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,6 +99,9 @@ impl BatchStatus {
             saved: status.saved,
             bytes_in: status.bytes_in,
             bytes_out: status.bytes_out,
+            bytes_saved: status.bytes_saved,
+            images_per_minute: status.images_per_minute,
+            estimated_completion_time: status.estimated_completion_time,
             start_time: status.start_time,
             completion_time: status.completion_time,
             retry_of,

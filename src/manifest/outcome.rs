@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::problem::shorten;
 use crate::api::progress::Counts;
+use crate::api::status::Failure;
+
+/// Bytes of a failure's detail in the status.
+pub const MAX_DETAIL: usize = 190;
 
 /// How an image ended.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,6 +234,17 @@ pub struct RowOutcome {
 }
 
 impl RowOutcome {
+    /// Returns the row's failures as the status shows them.
+    pub fn failures(&self) -> impl Iterator<Item = Failure> {
+        let failed = self.images.iter().enumerate().filter(|(_, image)| image.outcome == Outcome::Failed);
+        failed.map(|(index, image)| Failure {
+            row: self.row as i64,
+            image: Some(index as i64 + 1),
+            reason: image.reason.map_or("NotProcessed", FailureReason::as_str).to_owned(),
+            detail: shorten(&image.url, MAX_DETAIL),
+        })
+    }
+
     /// Returns the counts of the row's images.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -9,7 +9,6 @@ use std::io::{Read, Write};
 
 use super::formula::{escape, unescape};
 use super::outcome::{FailureReason, ImageOutcome, Outcome, RowOutcome};
-use super::problem::shorten;
 use super::record::{Found, Record, RecordReader};
 use super::row::{Columns, Row};
 use crate::api::image_batch::Report;
@@ -101,10 +100,10 @@ impl<W: Write> ReportWriter<W> {
         let cells = self.kept.iter().map(|&index| if index == image_urls { escape(&urls) } else { cell(row, index) });
         write(&mut self.failed, cells.chain([errors.as_str().into()]))?;
         for index in failed {
-            let reason = outcome.images[index].reason.unwrap_or(FailureReason::NotProcessed);
-            self.totals.unprocessed += i64::from(reason == FailureReason::NotProcessed);
-            self.note(row, Some(index as i64 + 1), reason.as_str(), &row.urls[index]);
+            let reason = outcome.images[index].reason;
+            self.totals.unprocessed += i64::from(reason == Some(FailureReason::NotProcessed));
         }
+        outcome.failures().for_each(|failure| self.note(failure));
         Ok(())
     }
 
@@ -118,14 +117,14 @@ impl<W: Write> ReportWriter<W> {
         let no_sizes = std::iter::repeat_n(Cow::from(""), if self.sizes { SIZE_COLUMNS.len() } else { 0 });
         write(&mut self.output, cells().chain(["".into(), codes.as_str().into()]).chain(no_sizes).chain(surplus()))?;
         write(&mut self.failed, cells().chain([codes.as_str().into()]).chain(surplus()))?;
-        self.note(row, None, &codes, "the row was skipped");
+        let detail = "the row was skipped".to_owned();
+        self.note(Failure { row: row.row as i64, image: None, reason: codes, detail });
         Ok(())
     }
 
-    fn note(&mut self, row: &Row, image: Option<i64>, reason: &str, detail: &str) {
+    fn note(&mut self, failure: Failure) {
         if self.totals.failures.len() < MAX_STATUS_FAILURES {
-            let (reason, detail) = (reason.to_owned(), shorten(detail, 190));
-            self.totals.failures.push(Failure { row: row.row as i64, image, reason, detail });
+            self.totals.failures.push(failure);
         }
     }
 

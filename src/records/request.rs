@@ -2,13 +2,14 @@
 //!
 //! Inserted by the gateway or the controller, whoever is first; updated by the controller alone.
 
-use mongodb::bson::{DateTime, Document, doc, serialize_to_bson, serialize_to_document};
+use mongodb::bson::{DateTime, Document, deserialize_from_document, doc, serialize_to_bson, serialize_to_document};
 use serde::{Deserialize, Serialize};
 
 use super::{RecordError, Records};
 use crate::api::compression::Compression;
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
+use crate::api::status::ImageBatchStatus;
 
 pub(super) const REQUESTS: &str = "requests";
 
@@ -67,6 +68,14 @@ pub struct RequestRecord {
     /// The ImageBatch's status.
     #[serde(default)]
     pub status: Option<Document>,
+}
+
+impl RequestRecord {
+    /// Returns the mirrored status; that of a batch without one is empty.
+    pub fn read_status(&self) -> Result<ImageBatchStatus, RecordError> {
+        let status = self.status.clone().map(deserialize_from_document).transpose();
+        Ok(status.map_err(RecordError::deserialize)?.unwrap_or_default())
+    }
 }
 
 impl Records {

@@ -4,11 +4,12 @@
 use std::collections::HashSet;
 
 use futures::TryStreamExt;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Document, doc, serialize_to_bson};
 use serde::{Deserialize, Serialize};
 
 use super::{RecordError, Records};
 use crate::api::progress::Counts;
+use crate::api::status::Failure;
 
 pub(super) const SHARDS: &str = "shards";
 
@@ -19,6 +20,13 @@ struct ShardRecord {
     batch: String,
     #[serde(flatten)]
     counts: Counts,
+}
+
+#[derive(Deserialize, Debug)]
+struct FailuresRecord {
+    /// Older releases noted none.
+    #[serde(default)]
+    failures: Vec<Failure>,
 }
 
 impl Records {
@@ -54,6 +62,29 @@ impl Records {
             shards.update_one(doc! { "_id": &id }, update.clone()).await.map(drop)
         })
         .await
+    }
+
+    /// Notes a shard's first failures.
+    pub async fn note_failures(&self, batch: &str, shard: u32, failures: &[Failure]) -> Result<(), RecordError> {
+        let shards = self.collection::<Document>(SHARDS);
+        let id = id(batch, shard);
+        let failures = serialize_to_bson(failures).map_err(RecordError::serialize)?;
+        let update = doc! { "$set": { "failures": failures } };
+        self.run("note a shard's failures", || async {
+            shards.update_one(doc! { "_id": &id }, update.clone()).await.map(drop)
+        })
+        .await
+    }
+
+    /// Returns the failures that a batch's shards have noted, in the order of the rows.
+    pub async fn first_failures(&self, batch: &str) -> Result<Vec<Failure>, RecordError> {
+        let shards = self.collection::<FailuresRecord>(SHARDS);
+        let filter = doc! { "batch": batch, "failed": { "$gt": 0 } };
+        let found: Vec<FailuresRecord> =
+            self.run("read failures", || async { shards.find(filter.clone()).await?.try_collect().await }).await?;
+        let mut failures: Vec<Failure> = found.into_iter().flat_map(|it| it.failures).collect();
+        failures.sort_by_key(|it| (it.row, it.image));
+        Ok(failures)
     }
 
     /// Returns the sum of a batch's shards.

@@ -6,5 +6,6 @@
 mod cluster;
 mod disruption;
 mod kubectl;
+mod lifecycle;
 mod lost_node;
 mod upload;

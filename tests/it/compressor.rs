@@ -134,6 +134,8 @@ async fn each_failure_has_its_code_and_costs_only_itself() {
     let (ingest, report) = batch.results().await;
     let report = report.expect("the report's result");
     assert_eq!((ingest.images, report.counts.succeeded, report.counts.failed), (17, 4, 13));
+    let noted = harness.records.first_failures(&batch.input.uid).await.expect("MongoDB answers");
+    assert_eq!(noted, report.failures, "who watches the batch sees the same");
     let line = batch.object("batch/output.csv").await.lines().nth(1).expect("a row").to_owned();
     assert!(line.ends_with(",\"5:ImageNotFound,6:ImageNotFound,7:AccessDenied,8:RequestRefused,9:HostFailed,10:HostOverloaded,11:RedirectRefused,12:AddressForbidden,13:FetchTimeout,14:BodyIncomplete,15:FileTooLarge,16:NotAnImage,17:ImageTruncated\""), "{line}");
 }

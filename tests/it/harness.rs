@@ -138,14 +138,19 @@ impl Harness {
         Running(tokio::spawn(run_controller(batches, self.controller_context().await)))
     }
 
-    /// Runs a controller of the test's namespace with further variables, until the guard is dropped.
-    pub(crate) async fn controller_with(&self, variables: &[(&str, &str)]) -> Running {
-        let context = self.context_with(self.client.clone(), variables).await;
+    /// Runs a controller whose environment differs in a variable.
+    pub(crate) async fn controller_with(&self, name: &str, value: String) -> Running {
+        self.controller_in(&[(name, &value)]).await
+    }
+
+    /// Runs a controller whose environment differs in several variables.
+    pub(crate) async fn controller_in(&self, variables: &[(&str, &str)]) -> Running {
+        let context = self.context_in(self.client.clone(), variables).await;
         Running(tokio::spawn(run_controller(self.batches(), context)))
     }
 
-    /// Returns a controller's context with further variables, whose requests go by this client.
-    pub(crate) async fn context_with(&self, client: Client, variables: &[(&str, &str)]) -> Context {
+    /// Returns the context of a controller whose environment differs, and whose requests go by this client.
+    pub(crate) async fn context_in(&self, client: Client, variables: &[(&str, &str)]) -> Context {
         let mut environment = self.environment.clone();
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         controller_context(client, &self.namespace, &environment).await

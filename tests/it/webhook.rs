@@ -25,14 +25,14 @@ use tokio::process::Command;
 use crate::harness::{Harness, Running, condition};
 use crate::intake::{CSV, answer};
 
-const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
 /// What a receiver got.
-type Received = Arc<Mutex<Vec<(HeaderMap, String)>>>;
+pub(crate) type Received = Arc<Mutex<Vec<(HeaderMap, String)>>>;
 
 /// A receiver that answers with these statuses, one after the other, and with the last one for ever.
-async fn receiver(answers: &'static [u16]) -> (String, Received, Running) {
+pub(crate) async fn receiver(answers: &'static [u16]) -> (String, Received, Running) {
     let received = Received::default();
     let take =
         async |State((received, answers)): State<(Received, &'static [u16])>, headers: HeaderMap, body: String| {
@@ -53,7 +53,7 @@ fn spec(webhook: &str) -> String {
     format!("source:\n  products:\n  - {product}\nwebhook: {webhook}\n")
 }
 
-async fn create_secret(harness: &Harness, name: &str, key: &str, value: &str) {
+pub(crate) async fn create_secret(harness: &Harness, name: &str, key: &str, value: &str) {
     let secret: Secret = serde_json::from_value(json!({ "metadata": { "name": name }, "stringData": { key: value } }))
         .expect("a Secret");
     let secrets = Api::<Secret>::namespaced(harness.client.clone(), &harness.namespace);

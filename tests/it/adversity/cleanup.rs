@@ -137,7 +137,7 @@ async fn a_clean_up_waits_for_storage_that_is_away() {
     let harness = Harness::start().await;
     let batch = traces_to_delete(&harness, "waits").await;
     let without_storage = harness
-        .controller_with(&[
+        .controller_in(&[
             ("IMAGEBATCH_S3_ENDPOINT", "http://127.0.0.1:1"),
             ("IMAGEBATCH_CLEANUP_GIVE_UP_SECONDS", "0"),
         ])
@@ -158,7 +158,7 @@ async fn a_clean_up_is_given_up_when_storage_stays_away() {
     let harness = Harness::start().await;
     let batch = traces_to_delete(&harness, "abandoned").await;
     let _without_storage = harness
-        .controller_with(&[
+        .controller_in(&[
             ("IMAGEBATCH_S3_ENDPOINT", "http://127.0.0.1:1"),
             ("IMAGEBATCH_CLEANUP_GIVE_UP_SECONDS", "1"),
         ])
@@ -176,7 +176,7 @@ async fn a_clean_up_is_given_up_when_mongodb_stays_away() {
     let harness = Harness::start().await;
     let batch = traces_to_delete(&harness, "unrecorded").await;
     let _without_records = harness
-        .controller_with(&[
+        .controller_in(&[
             ("IMAGEBATCH_MONGODB_URI", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=500"),
             ("IMAGEBATCH_CLEANUP_GIVE_UP_SECONDS", "1"),
         ])

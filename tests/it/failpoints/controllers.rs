@@ -14,6 +14,7 @@ use kube::runtime::wait::{await_condition, conditions};
 use serde_json::{Value, json};
 
 use super::{RULES, SEEN, Seen, points};
+use crate::controller::{PRODUCTS, set_ingest, set_report};
 use crate::harness::process::Process;
 use crate::harness::{Harness, PATIENCE, Running, condition};
 use crate::intake::{answer, post as upload};
@@ -77,11 +78,27 @@ async fn controllers(action: &str) {
     let _collector = harness.collect_jobs();
     harness.batches().delete(&name, &DeleteParams::default()).await.expect("it can be deleted");
     controllers_end_at(points("objects.delete", "batch.cleanup"), action, &harness, &seen).await;
-    let _controller = Process::controller(&harness, &[]);
+    let mut last = Process::controller(&harness, &[]);
     let gone = await_condition(harness.batches(), &name, conditions::is_deleted(&uid));
     tokio::time::timeout(PATIENCE, gone).await.expect("the batch goes").expect("the watch goes on");
     assert_eq!(harness.objects().await, [""; 0]);
     assert!(harness.records.request(&uid).await.expect("MongoDB answers").is_none());
+
+    // Another goes by itself.
+    let batch = harness.create("expires", PRODUCTS).await;
+    let uid = batch.uid().expect("a uid");
+    let job = harness.wait_job("expires", Stage::Run).await;
+    set_ingest(&harness, &batch, 2, 1).await;
+    set_report(&harness, &batch, 2, 0).await;
+    harness.end_job(&job, "Complete", None).await;
+    harness.wait_finished("expires").await;
+    last.kill();
+    let expires = Patch::Merge(json!({ "spec": { "ttlSecondsAfterFinished": 0 } }));
+    harness.batches().patch("expires", &PatchParams::default(), &expires).await.expect("it may change");
+    controllers_end_at(points("batch.expire", "batch.expire"), action, &harness, &seen).await;
+    let _last = Process::controller(&harness, &[]);
+    let gone = await_condition(harness.batches(), "expires", conditions::is_deleted(&uid));
+    tokio::time::timeout(PATIENCE, gone).await.expect("the batch goes").expect("the watch goes on");
 }
 
 fn completed() -> (String, String) {

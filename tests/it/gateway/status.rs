@@ -35,6 +35,7 @@ async fn a_batch_made_without_the_gateway_has_a_status() {
         "active": 0,
         "bytesIn": 0,
         "bytesOut": 0,
+        "bytesSaved": 0,
         "conditions": [],
         "failures": [],
     });
