@@ -62,7 +62,9 @@ async fn record(
         if failpoint::around("outcomes.insert", insert).await? == Inserted::SomeExisted {
             inserted = Inserted::SomeExisted;
         }
-        rows.iter().for_each(|row| failures.add(row));
+        for row in &rows {
+            failures.add(row);
+        }
         failures.record(&worker, shard).await?;
         rows.drain(..).for_each(|row| counts += row.counts());
         failpoint::around("counts.raise", worker.records.raise_shard(uid, shard, &counts)).await?;
