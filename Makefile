@@ -41,7 +41,8 @@ test-faults: ## Run a batch on a real cluster while pods, stores and hosts fail;
 	tests/run faults
 
 .PHONY: soak
-soak: ## The long form of test-faults: 10,000 images and 70 kills, then 100,000 images; half an hour.
+soak: ## Twenty failovers of each kind, then the long form of test-faults: 10,000 images and 70 kills, then 100,000 images; half an hour.
+	FAILOVERS=20 tests/run it --test it leader:: -- --nocapture
 	FAULTS=long tests/run faults
 	FAULTS=none tests/run faults
 

@@ -29,9 +29,9 @@ mod terms;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
 
-pub use crate::api::stage::PERMANENT_EXIT_CODE;
-use crate::api::stage::{SOURCE_MOUNT, StageInput};
+use crate::api::stage::{INTERRUPTED_EXIT_CODE, PERMANENT_EXIT_CODE, SOURCE_MOUNT, StageInput};
 use crate::egress::{Egress, EgressArgs, SetupError};
 use crate::manifest::image_limits::ImageLimitArgs;
 use crate::manifest::limits::LimitArgs;
@@ -39,7 +39,7 @@ use crate::manifest::shard::Manifest;
 use crate::manifest::source::Rules;
 use crate::records::{Patience, RecordError, Records, RecordsArgs};
 use crate::storage::{Storage, StorageArgs, StorageError};
-use crate::telemetry::LogArgs;
+use crate::telemetry::{LogArgs, shutdown};
 use memory::{Demand, MemoryError};
 use sandbox::Sandbox;
 use sandbox::child::CodecChildArgs;
@@ -179,10 +179,17 @@ pub enum StageError {
 }
 
 impl StageError {
-    /// Returns whether running the stage again cannot help.
+    /// Returns the exit code that tells the Job whether to run the stage again, where it is not to be counted as
+    /// a failure like others.
     #[must_use]
-    pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::ReadInput(_) | Self::PlanMemory(_) | Self::MissingObject(_) | Self::ParseObject { .. })
+    pub fn exit_code(&self) -> Option<u8> {
+        match self {
+            Self::ReadInput(_) | Self::PlanMemory(_) | Self::MissingObject(_) | Self::ParseObject { .. } => {
+                Some(PERMANENT_EXIT_CODE)
+            }
+            Self::Interrupted => Some(INTERRUPTED_EXIT_CODE),
+            _ => None,
+        }
     }
 }
 
@@ -197,10 +204,12 @@ pub(crate) struct Worker {
     pub(crate) source_dir: std::path::PathBuf,
     pub(crate) images_in_flight: usize,
     pub(crate) sandbox: Arc<Sandbox>,
+    /// Cancelled when the pod is asked to end.
+    pub(crate) stop: CancellationToken,
 }
 
 impl Worker {
-    async fn new(args: &StageArgs) -> Result<Self, StageError> {
+    async fn new(args: &StageArgs, stop: CancellationToken) -> Result<Self, StageError> {
         let input: StageInput = serde_json::from_str(&args.stage_input).map_err(StageError::ReadInput)?;
         let ConcurrencyArgs { images_in_flight, codec_threads, memory_limit_bytes } = args.concurrency;
         let body = args.egress.fetch_max_bytes;
@@ -218,6 +227,7 @@ impl Worker {
             source_dir: args.source_dir.clone(),
             images_in_flight: images_in_flight.into(),
             sandbox: Arc::new(Sandbox::new(codec)),
+            stop,
         })
     }
 
@@ -241,29 +251,54 @@ impl Worker {
 /// Runs a subcommand to its end.
 pub async fn run(work: Work) -> Result<(), StageError> {
     match work {
-        Work::Ingest(args) => stage(&args, async |worker| ingest::ingest(worker).await.map(drop)).await,
+        Work::Ingest(args) => stage(&args, async |worker| ingest(worker).await.map(drop)).await,
         Work::Compress { stage: args, index } => {
             let shards =
                 async |worker: &Worker| compress_shards(worker, worker.manifest().await?.shards_of(index)).await;
             stage(&args, shards).await
         }
-        Work::Report(args) => stage(&args, async |worker| report::report(worker).await).await,
+        Work::Report(args) => stage(&args, async |worker| report(worker).await).await,
         Work::Run(args) => stage(&args, async |worker| run_all(worker).await).await,
         Work::CompressFile(args) => local::compress_files(&args).await,
     }
 }
 
 async fn stage(args: &StageArgs, work: impl AsyncFnOnce(&Worker) -> Result<(), StageError>) -> Result<(), StageError> {
-    let worker = Worker::new(args).await?;
+    let stop = CancellationToken::new();
+    let signal = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            shutdown().await;
+            stop.cancel();
+        }
+    });
+    let worker = Worker::new(args, stop).await?;
     let result = work(&worker).await;
     worker.sandbox.end().await;
+    signal.abort();
     result
 }
 
+async fn ingest(worker: &Worker) -> Result<Option<Manifest>, StageError> {
+    interruptible(worker, ingest::ingest(worker)).await
+}
+
+async fn report(worker: &Worker) -> Result<(), StageError> {
+    interruptible(worker, report::report(worker)).await
+}
+
+/// Ends work that keeps nothing but what is stored already, when the pod is asked to end.
+async fn interruptible<T>(worker: &Worker, work: impl Future<Output = Result<T, StageError>>) -> Result<T, StageError> {
+    tokio::select! {
+        result = work => result,
+        () = worker.stop.cancelled() => Err(StageError::Interrupted),
+    }
+}
+
 async fn run_all(worker: &Worker) -> Result<(), StageError> {
-    let Some(manifest) = ingest::ingest(worker).await? else { return Ok(()) };
+    let Some(manifest) = ingest(worker).await? else { return Ok(()) };
     compress_shards(worker, 0..manifest.shards).await?;
-    report::report(worker).await
+    report(worker).await
 }
 
 async fn compress_shards(worker: &Worker, shards: std::ops::Range<u32>) -> Result<(), StageError> {

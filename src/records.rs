@@ -189,9 +189,13 @@ fn is_transient(error: &Error) -> bool {
     match error.kind.as_ref() {
         ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. } | ErrorKind::ServerSelection { .. } => true,
         // Two first upserts of one document may race; the second try finds it.
-        ErrorKind::Write(WriteFailure::WriteError(error)) => error.code == DUPLICATE_KEY,
+        _ if is_duplicate(error) => true,
         _ => error.contains_label("RetryableWriteError") || error.contains_label("TransientTransactionError"),
     }
+}
+
+fn is_duplicate(error: &Error) -> bool {
+    matches!(error.kind.as_ref(), ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == DUPLICATE_KEY)
 }
 
 /// Documents of one insert command.

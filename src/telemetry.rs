@@ -36,7 +36,11 @@ pub fn start(args: &LogArgs) -> anyhow::Result<()> {
 
 /// Runs a role to its end.
 pub fn block_on<T>(role: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(role)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(role);
+    // Without waiting for what blocks, such as the look-up of a name: who must stop stops now.
+    runtime.shutdown_background();
+    result
 }
 
 /// Completes at SIGTERM or SIGINT.

@@ -33,6 +33,10 @@ pub const CLEANED_UP: &str = "CleanedUp";
 pub mod reason {
     /// The batch is seen but no pod has run yet.
     pub const PENDING: &str = "Pending";
+    /// The batch waits for its turn, in the installation's queue or in Kueue's.
+    pub const QUEUED: &str = "Queued";
+    /// The batch has a `queueName`, and there is no Kueue that would start its Jobs.
+    pub const QUEUE_NOT_AVAILABLE: &str = "QueueNotAvailable";
     /// The source is read, validated and split into shards.
     pub const INGESTING: &str = "Ingesting";
     /// Images are fetched, compressed and stored.

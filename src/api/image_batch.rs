@@ -57,7 +57,15 @@ use super::webhook::Webhook;
     validation = Rule::new("self.activeDeadlineSeconds == oldSelf.activeDeadlineSeconds").message("spec.activeDeadlineSeconds is immutable: create another ImageBatch"),
     validation = Rule::new("has(self.maxFailedPercent) == has(oldSelf.maxFailedPercent) && (!has(self.maxFailedPercent) || self.maxFailedPercent == oldSelf.maxFailedPercent)").message("spec.maxFailedPercent is immutable: create another ImageBatch"),
     validation = Rule::new("!has(oldSelf.cancel) || (has(self.cancel) && self.cancel == oldSelf.cancel)").message("spec.cancel may be set once, and is neither changed nor unset: retry the batch instead"),
-    validation = Rule::new("!has(self.ttlSecondsAfterFinished) || self.deletionPolicy == 'Retain'").message("spec.ttlSecondsAfterFinished is refused beside deletionPolicy Delete: expiry would delete images that are in use; they go only when somebody deletes the ImageBatch")
+    validation = Rule::new("!has(self.ttlSecondsAfterFinished) || self.deletionPolicy == 'Retain'").message("spec.ttlSecondsAfterFinished is refused beside deletionPolicy Delete: expiry would delete images that are in use; they go only when somebody deletes the ImageBatch"),
+    validation = Rule::new("has(self.queueName) == has(oldSelf.queueName) && (!has(self.queueName) || self.queueName == oldSelf.queueName)").message("spec.queueName is immutable: create another ImageBatch"),
+    validation = Rule::new("has(self.minParallelism) == has(oldSelf.minParallelism) && (!has(self.minParallelism) || self.minParallelism == oldSelf.minParallelism)").message("spec.minParallelism is immutable: create another ImageBatch"),
+    validation = Rule::new("has(self.workloadPriorityClassName) == has(oldSelf.workloadPriorityClassName) && (!has(self.workloadPriorityClassName) || self.workloadPriorityClassName == oldSelf.workloadPriorityClassName)").message("spec.workloadPriorityClassName is immutable: create another ImageBatch"),
+    validation = Rule::new("has(self.priorityClassName) == has(oldSelf.priorityClassName) && (!has(self.priorityClassName) || self.priorityClassName == oldSelf.priorityClassName)").message("spec.priorityClassName is immutable: create another ImageBatch"),
+    validation = Rule::new("!has(self.queueName) || self.parallelism == oldSelf.parallelism").message("spec.parallelism cannot change while spec.queueName is set: Kueue has counted this many pods"),
+    validation = Rule::new("has(self.queueName) || (!has(self.minParallelism) && !has(self.workloadPriorityClassName))").message("spec.minParallelism and spec.workloadPriorityClassName have no meaning without spec.queueName"),
+    validation = Rule::new("!has(self.minParallelism) || self.minParallelism <= self.parallelism").message("spec.minParallelism must not be more than spec.parallelism"),
+    validation = Rule::new("!has(self.priorityClassName) || !self.priorityClassName.startsWith('system-')").message("spec.priorityClassName must not be one of Kubernetes' own")
 )]
 pub struct ImageBatchSpec {
     /// Where the products come from.
@@ -76,7 +84,8 @@ pub struct ImageBatchSpec {
     pub report: Report,
 
     /// How many pods compress at the same time. May be changed while the batch runs, also by
-    /// `kubectl scale`. Batches of at most a few hundred images run in one pod whatever is set here.
+    /// `kubectl scale`, unless it has a `queueName`. Batches of at most a few hundred images run in one
+    /// pod whatever is set here.
     #[serde(default = "default_parallelism")]
     #[schemars(range(min = 1, max = 1000))]
     pub parallelism: i32,
@@ -90,6 +99,29 @@ pub struct ImageBatchSpec {
     /// `NotProcessed`. May be set once, also while the batch is suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Cancel>,
+
+    /// The LocalQueue of Kueue that the batch's Jobs wait in, in the ImageBatch's namespace. Kueue then
+    /// decides when they run, and may interrupt them for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub queue_name: Option<String>,
+
+    /// With a `queueName`: how many of the `parallelism` pods are enough to begin, where there is no
+    /// room for all of them. Their number stays as it is then. Without it Kueue waits until all fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub min_parallelism: Option<i32>,
+
+    /// With a `queueName`: Kueue's WorkloadPriorityClass, which decides the order in the queue. Without it
+    /// the pods' PriorityClass does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub workload_priority_class_name: Option<String>,
+
+    /// PriorityClass of the pods, instead of the installation's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub priority_class_name: Option<String>,
 
     /// Seconds from the start after which the batch is stopped; time that it was suspended does not count.
     /// Images that were not reached by then are reported as `NotProcessed`.

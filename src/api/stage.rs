@@ -16,6 +16,8 @@ pub const STAGE_INPUT_ENV: &str = "IMAGEBATCH_STAGE_INPUT";
 pub const SOURCE_MOUNT: &str = "/etc/imagebatch/source";
 /// Exit code of a pod that failed in a way that no further try can mend.
 pub const PERMANENT_EXIT_CODE: u8 = 64;
+/// Exit code of a pod that ended because it was asked to: no failure, however often it happens.
+pub const INTERRUPTED_EXIT_CODE: u8 = 75;
 /// A batch of at most this many images runs all stages in one pod: one pod start, not three.
 pub const FUSED_MAX_IMAGES: i64 = 300;
 /// The same for a CSV whose images are not counted yet.

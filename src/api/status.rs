@@ -40,6 +40,9 @@ pub struct ImageBatchStatus {
     /// Of the succeeded, those whose result an earlier batch has stored; only a retry has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reused: Option<i64>,
+    /// Place in the installation's own queue, counted from 1; only while the batch waits there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<i32>,
     /// Pods of the batch that run now.
     #[serde(default)]
     pub active: i32,
@@ -75,7 +78,7 @@ pub struct ImageBatchStatus {
     /// Time from start to completion, such as `12s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
-    /// When the controller first saw the batch.
+    /// When the batch began: when the controller first saw it, or when it no longer had to wait in a queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
     /// Seconds that the batch was suspended, those of a suspension that lasts not included.

@@ -14,11 +14,12 @@ fn main() -> ExitCode {
         Command::CodecChild(child) => return codec_child(&child),
     };
     match telemetry::start(&args.log).and_then(|()| telemetry::block_on(async { Ok(compressor::run(work).await) })) {
-        Ok(Err(error)) if error.is_permanent() => {
-            telemetry::exit_code(Err(error.into()));
-            ExitCode::from(compressor::PERMANENT_EXIT_CODE)
+        Ok(Err(error)) => {
+            let code = error.exit_code();
+            let failure = telemetry::exit_code(Err(error.into()));
+            code.map_or(failure, ExitCode::from)
         }
-        result => telemetry::exit_code(result.and_then(|stage| Ok(stage?))),
+        result => telemetry::exit_code(result.map(drop)),
     }
 }
 

@@ -23,7 +23,6 @@ use crate::manifest::row::Row;
 use crate::manifest::shard::{read_lines, write_lines};
 use crate::records::Inserted;
 use crate::storage::key::BatchKeys;
-use crate::telemetry::shutdown;
 
 /// Runs the stage for one shard; does nothing when its part exists.
 pub(crate) async fn compress_shard(worker: &Worker, index: u32) -> Result<(), StageError> {
@@ -49,7 +48,7 @@ pub(crate) async fn compress_shard(worker: &Worker, index: u32) -> Result<(), St
     let kept = assembly.fill_kept();
     let result = tokio::select! {
         result = process(worker, &mut assembly, kept, &recorder) => result,
-        () = shutdown() => Err(StageError::Interrupted),
+        () = worker.stop.cancelled() => Err(StageError::Interrupted),
     };
     let inserted = recorder.finish().await?;
     result?;

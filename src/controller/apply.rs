@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
@@ -24,7 +24,7 @@ use crate::manifest::problem::shorten;
 /// Field manager of what may change in a Job that exists.
 const SCALER: &str = "imagebatch-controller-scale";
 /// Field manager of the condition that says what became of the webhook.
-const NOTIFIER: &str = "imagebatch-controller-webhook";
+pub(crate) const NOTIFIER: &str = "imagebatch-controller-webhook";
 /// Bytes of an Event's note: the API server takes less than 1 kB.
 const MAX_NOTE: usize = 1_000;
 
@@ -35,9 +35,14 @@ pub(crate) async fn apply_step(context: &Context, batch: &ImageBatch, step: &Ste
         Step::Start { .. } => start_job(context, &jobs, batch, step).await,
         Step::End(stages) => {
             for stage in stages {
-                delete_job(&jobs, &stage.job_name(&batch.name_any())).await?;
+                delete_job(&jobs, &stage.job_name(&batch.name_any()), None).await?;
             }
             Ok(())
+        }
+        Step::Switch { workload, active } => {
+            let namespace = batch.namespace().unwrap_or_default();
+            let switch = context.workloads.set_active(&context.client, &namespace, workload, *active);
+            switch.await.map_err(ReconcileError::PatchWorkload)
         }
         Step::Adjust { stage, suspend, parallelism, deadline_seconds } => {
             // Always all of them: what a field manager does not name any more is removed.
@@ -53,9 +58,11 @@ pub(crate) async fn apply_step(context: &Context, batch: &ImageBatch, step: &Ste
     }
 }
 
-/// Deletes a Job; it is gone once its pods are.
-pub(super) async fn delete_job(jobs: &Api<Job>, name: &str) -> Result<(), ReconcileError> {
-    match jobs.delete(name, &DeleteParams::foreground()).await {
+/// Deletes a Job; it is gone once its pods are. With a uid this one, and not one of the same name that a later
+/// batch has by now.
+pub(super) async fn delete_job(jobs: &Api<Job>, name: &str, uid: Option<String>) -> Result<(), ReconcileError> {
+    let params = DeleteParams::foreground().preconditions(Preconditions { uid, resource_version: None });
+    match jobs.delete(name, &params).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(error) => Err(ReconcileError::DeleteJob(error)),
@@ -108,7 +115,8 @@ async fn settle_conflict(
     Err(ReconcileError::JobNameTaken { name, owner })
 }
 
-/// Writes the status.
+/// Writes the status; fails when the ImageBatch is not any more what the status was computed from. So whoever was
+/// leader before, and has a request under way still, writes over nothing.
 pub(crate) async fn apply_status(
     client: &Client,
     batch: &ImageBatch,
@@ -118,23 +126,18 @@ pub(crate) async fn apply_status(
     let patch = json!({
         "apiVersion": ImageBatch::api_version(&()),
         "kind": ImageBatch::kind(&()),
+        "metadata": { "resourceVersion": batch.metadata.resource_version },
         "status": status,
     });
     let params = PatchParams::apply(labels::CONTROLLER).force();
     let (name, patch) = (batch.name_any(), Patch::Apply(patch));
-    let apply = failpoint::around("status.patch", api.patch_status(&name, &params, &patch));
-    apply.await.map_err(ReconcileError::PatchStatus)?;
-    Ok(())
-}
-
-/// Sets the condition that says what became of a finished batch's webhook; as [`apply_conditions`].
-pub(crate) async fn apply_condition(
-    context: &Context,
-    batch: &ImageBatch,
-    statement: Statement,
-    now: &Time,
-) -> Result<Option<ImageBatch>, ReconcileError> {
-    apply_conditions(context, batch, NOTIFIER, vec![statement], now).await
+    match failpoint::around("status.patch", api.patch_status(&name, &params, &patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(&error, kube::Error::Api(status) if status.is_conflict()) => {
+            Err(ReconcileError::Outdated(error))
+        }
+        Err(error) => Err(ReconcileError::PatchStatus(error)),
+    }
 }
 
 /// Sets conditions beside the status, and publishes those that decide something. Returns the batch as it is
@@ -193,16 +196,16 @@ pub(crate) async fn publish_changes(recorder: &Recorder, batch: &ImageBatch, sta
     }
 }
 
-async fn publish_condition(recorder: &Recorder, batch: &ImageBatch, condition: &Condition, action: &str) {
-    let is_bad = is_problem(&condition.type_, &condition.status) || condition.reason == reason::POD_DELETED;
-    let severity = if is_bad { EventType::Warning } else { EventType::Normal };
-    publish(recorder, batch, severity, &condition.reason, action, condition.message.clone()).await;
-}
-
 /// Publishes that a batch was deleted at its time.
 pub(super) async fn publish_expiry(recorder: &Recorder, batch: &ImageBatch) {
     let note = "ttlSecondsAfterFinished has passed: the ImageBatch goes; images, reports and records stay";
     publish(recorder, batch, EventType::Normal, "Expired", "Delete", note.to_owned()).await;
+}
+
+async fn publish_condition(recorder: &Recorder, batch: &ImageBatch, condition: &Condition, action: &str) {
+    let is_bad = is_problem(&condition.type_, &condition.status) || condition.reason == reason::POD_DELETED;
+    let severity = if is_bad { EventType::Warning } else { EventType::Normal };
+    publish(recorder, batch, severity, &condition.reason, action, condition.message.clone()).await;
 }
 
 /// Publishes an Event about a batch.

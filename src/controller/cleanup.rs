@@ -122,8 +122,8 @@ async fn retain(
     let deletion = in_time("delete progress", context.records.delete_progress(&uid)).await;
     release.settle(|| format!("progress of batch {uid}"), deletion.map_err(Into::into))?;
     let mut status = batch.status.clone().unwrap_or_default();
-    let is_finished = status.is_finished();
-    if !is_finished {
+    let was_finished = status.is_finished();
+    if !was_finished {
         let message = "the ImageBatch was deleted before its end".to_owned();
         for (type_, value) in [(SUCCEEDED, false), (FINISHED, true)] {
             let statement = Statement { type_, status: Some(value), reason: reason::DELETED, message: message.clone() };
@@ -133,7 +133,7 @@ async fn retain(
     }
     let mirror = async {
         // Nobody looks at a finished batch again, and from here on its record is all that is left.
-        let mirrored = if is_finished { context.records.request(&uid).await? } else { None };
+        let mirrored = if was_finished { context.records.request(&uid).await? } else { None };
         if mirrored.and_then(|it| it.read_status().ok()).is_some_and(|it| it.is_finished()) {
             return Ok(());
         }
@@ -162,7 +162,7 @@ async fn end_jobs(context: &Context, batch: &ImageBatch) -> Result<(), Reconcile
     let selector = format!("{}={}", labels::BATCH_UID, batch.uid().unwrap_or_default());
     let remaining = jobs.list(&ListParams::default().labels(&selector)).await.map_err(ReconcileError::ListJobs)?;
     for job in remaining.iter().filter(|job| job.metadata.deletion_timestamp.is_none()) {
-        apply::delete_job(&jobs, &job.name_any()).await?;
+        apply::delete_job(&jobs, &job.name_any(), job.uid()).await?;
     }
     if remaining.items.is_empty() { Ok(()) } else { Err(ReconcileError::JobsRemain(remaining.items.len())) }
 }

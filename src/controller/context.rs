@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use clap::Args;
 use k8s_openapi::jiff::SignedDuration;
 use kube::Client;
@@ -11,8 +12,11 @@ use kube::runtime::events::{Recorder, Reporter};
 
 use super::backoff::Backoff;
 use super::job::WorkerArgs;
+use super::leader::LeaderArgs;
+use super::places::Places;
 use super::trouble::TroubleArgs;
 use super::workers::Looks;
+use super::workloads::Workloads;
 use crate::api::labels;
 use crate::egress::{Egress, EgressArgs};
 use crate::records::{Patience, Records, RecordsArgs};
@@ -30,6 +34,13 @@ pub struct ControllerArgs {
     /// Namespaces in which ImageBatches are worked on.
     #[arg(long, env = "IMAGEBATCH_NAMESPACES", value_delimiter = ',', required = true)]
     pub namespaces: Vec<String>,
+    /// Whether ImageBatches of all namespaces are watched, so that those elsewhere are told why nothing happens to
+    /// them. Otherwise only those of the namespaces, which needs no right beyond them.
+    #[arg(long, env = "IMAGEBATCH_CLUSTER_WIDE", default_value_t = true, action = clap::ArgAction::Set)]
+    pub cluster_wide: bool,
+    /// Which of several controllers works.
+    #[command(flatten)]
+    pub leader: LeaderArgs,
     /// Address of /livez and /readyz.
     #[arg(long, env = "IMAGEBATCH_OPS_LISTEN", default_value = "127.0.0.1:8081")]
     pub ops_listen: std::net::SocketAddr,
@@ -39,6 +50,13 @@ pub struct ControllerArgs {
     /// What the controller puts up with, and for how long.
     #[command(flatten)]
     pub trouble: TroubleArgs,
+    /// Most batches that are worked on at the same time, the oldest first; 0 means any number. Those in a queue
+    /// of Kueue's do not count.
+    #[arg(long, env = "IMAGEBATCH_MAX_ACTIVE_BATCHES", default_value_t = 0)]
+    pub max_active_batches: usize,
+    /// Serve batches in queues of Kueue's; needs the right to list, watch and patch its Workloads.
+    #[arg(long, env = "IMAGEBATCH_KUEUE", action = clap::ArgAction::Set, default_value_t = false)]
+    pub kueue: bool,
     /// How the pods of Jobs are made.
     #[command(flatten)]
     pub worker: WorkerArgs,
@@ -68,6 +86,10 @@ pub struct Context {
     pub(super) give_up_after: Option<SignedDuration>,
     pub(super) backoff: Backoff,
     pub(super) looks: Looks,
+    /// Who may be worked on at the same time.
+    pub(super) places: Places,
+    /// What Kueue says of the Jobs in its queues.
+    pub(super) workloads: Workloads,
     /// When the status of a batch was last written, to hold back mere progress.
     written: Mutex<HashMap<String, Instant>>,
 }
@@ -75,6 +97,7 @@ pub struct Context {
 impl Context {
     /// Connects to MongoDB and object storage, both lazily.
     pub async fn new(client: Client, args: &ControllerArgs) -> anyhow::Result<Self> {
+        args.worker.check().context("the settings of the worker pods (the chart's value worker)")?;
         let reporter = Reporter { controller: labels::CONTROLLER.to_owned(), instance: std::env::var("HOSTNAME").ok() };
         Ok(Self {
             records: Records::new(&args.records, Patience::Short).await?,
@@ -87,6 +110,8 @@ impl Context {
             give_up_after: limit(args.trouble.cleanup_give_up_seconds),
             backoff: Backoff::default(),
             looks: Looks::default(),
+            places: Places::new(args.max_active_batches),
+            workloads: Workloads::new(args.kueue),
             written: Mutex::default(),
             client,
         })

@@ -211,7 +211,8 @@ async fn find(context: &Context, delivery: &Delivery) -> Result<Option<ImageBatc
 async fn tell(context: &Context, delivery: &Delivery) -> Result<(), DeliverError> {
     let (statement, now) = (outcome(delivery), Time(Timestamp::now()));
     if let Some(batch) = find(context, delivery).await?
-        && let Some(batch) = apply::apply_condition(context, &batch, statement.clone(), &now).await?
+        && let Some(batch) =
+            apply::apply_conditions(context, &batch, apply::NOTIFIER, vec![statement.clone()], &now).await?
     {
         let status = batch.status.clone().unwrap_or_default();
         return Ok(context.records.mirror_status(&delivery.batch, &Origin::of(&batch), &status).await?);

@@ -46,6 +46,9 @@ pub enum ReconcileError {
         /// Whose it is.
         owner: String,
     },
+    /// A Workload of Kueue's cannot be switched on or off.
+    #[error("failed to patch a Workload of Kueue's")]
+    PatchWorkload(#[source] kube::Error),
     /// A Job cannot be deleted.
     #[error("failed to delete a Job")]
     DeleteJob(#[source] kube::Error),
@@ -61,6 +64,9 @@ pub enum ReconcileError {
     /// The status cannot be written.
     #[error("failed to patch the status")]
     PatchStatus(#[source] kube::Error),
+    /// The ImageBatch is not what it was when the status was computed.
+    #[error("the ImageBatch changed meanwhile")]
+    Outdated(#[source] kube::Error),
     /// MongoDB failed.
     #[error(transparent)]
     Records(#[from] RecordError),

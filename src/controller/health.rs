@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::sync::watch;
 
-/// Serves until `shutdown`. Ready means that the indexes exist and the watches have been started.
+/// Serves until `shutdown`. Ready means that the indexes exist, and that this process works or stands by.
 pub async fn serve(
     listen: SocketAddr,
     ready: watch::Receiver<bool>,

@@ -1,7 +1,5 @@
 //! A stage's Job. Pure: the same batch and settings always give the same Job.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
@@ -9,16 +7,17 @@ use k8s_openapi::api::batch::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, EnvFromSource, EnvVar, KeyToPath, PodSecurityContext, PodSpec,
-    PodTemplateSpec, ResourceRequirements, SeccompProfile, SecretEnvSource, SecurityContext, Volume, VolumeMount,
+    PodTemplateSpec, SeccompProfile, SecretEnvSource, SecurityContext, Volume, VolumeMount,
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 
+use super::kueue;
 use super::plan::Step;
+use super::worker_pod::{WorkerPod, WorkerPodError};
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
-use crate::api::stage::{PERMANENT_EXIT_CODE, SOURCE_MOUNT, STAGE_INPUT_ENV, Stage, StageInput};
+use crate::api::stage::{INTERRUPTED_EXIT_CODE, PERMANENT_EXIT_CODE, SOURCE_MOUNT, STAGE_INPUT_ENV, Stage, StageInput};
 use crate::manifest::image_limits::ImageLimitArgs;
 use crate::manifest::limits::LimitArgs;
 
@@ -31,15 +30,9 @@ pub struct WorkerArgs {
     /// Its pull policy.
     #[arg(long, env = "IMAGEBATCH_WORKER_IMAGE_PULL_POLICY", default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
     pub worker_image_pull_policy: String,
-    /// CPU request of a pod.
-    #[arg(long, env = "IMAGEBATCH_WORKER_CPU_REQUEST", default_value = "500m")]
-    pub worker_cpu_request: String,
-    /// Memory request of a pod.
-    #[arg(long, env = "IMAGEBATCH_WORKER_MEMORY_REQUEST", default_value = "256Mi")]
-    pub worker_memory_request: String,
-    /// Memory limit of a pod. A pod that may need more, by what it is to do at once, does not start.
-    #[arg(long, env = "IMAGEBATCH_WORKER_MEMORY_LIMIT", default_value = "2Gi")]
-    pub worker_memory_limit: String,
+    /// Resources, scheduling, environment, labels and annotations of a pod as JSON: the chart's value `worker`.
+    #[arg(long, env = "IMAGEBATCH_WORKER_POD", default_value = "{}")]
+    pub worker_pod: WorkerPod,
     /// Log filter of a pod.
     #[arg(long, env = "IMAGEBATCH_WORKER_LOG", default_value = "info")]
     pub worker_log: String,
@@ -49,6 +42,22 @@ pub struct WorkerArgs {
     /// Bounds of an image, for the pods that compress.
     #[command(flatten)]
     pub image_limits: ImageLimitArgs,
+}
+
+impl WorkerArgs {
+    /// Refuses settings of the pods that would contradict those of the Jobs.
+    pub(super) fn check(&self) -> Result<(), WorkerPodError> {
+        self.worker_pod.check_variables(self.variables("").iter().map(|it| it.name.as_str()))
+    }
+
+    /// Returns the variables that each pod gets.
+    fn variables(&self, input: &str) -> Vec<EnvVar> {
+        let own = [(STAGE_INPUT_ENV, input.to_owned()), ("IMAGEBATCH_LOG", self.worker_log.clone())];
+        let limits = self.limits.variables().into_iter().chain(self.image_limits.variables());
+        let variable =
+            |(name, value): (&str, String)| EnvVar { name: name.to_owned(), value: Some(value), value_from: None };
+        own.into_iter().chain(limits).map(variable).collect()
+    }
 }
 
 /// Failures of an index, or of a Job with one pod, before it is given up. Kubernetes waits 10 s before
@@ -62,7 +71,7 @@ const NON_ROOT: i64 = 65_532;
 pub fn job(batch: &ImageBatch, step: &Step, settings: &WorkerArgs) -> Result<Option<Job>, serde_json::Error> {
     let &Step::Start { stage, completions, parallelism, deadline_seconds, cause } = step else { return Ok(None) };
     let (uid, name) = (batch.uid().unwrap_or_default(), batch.name_any());
-    let labels = labels::for_batch(&uid, &name, stage.as_str());
+    let mut labels = labels::for_batch(&uid, &name, stage.as_str());
     let input = StageInput {
         uid,
         name: name.clone(),
@@ -75,6 +84,15 @@ pub fn job(batch: &ImageBatch, step: &Step, settings: &WorkerArgs) -> Result<Opt
         unprocessed_because: cause,
     };
     let indexed = stage == Stage::Compress;
+    let mut template = PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some(labels.clone()), ..ObjectMeta::default() }),
+        spec: Some(pod(batch, stage, &serde_json::to_string(&input)?, settings)),
+    };
+    settings.worker_pod.dress(&mut template);
+    if let (Some(class), Some(pod)) = (&batch.spec.priority_class_name, &mut template.spec) {
+        pod.priority_class_name = Some(class.clone());
+    }
+    labels.extend(kueue::job_labels(&batch.spec));
     let spec = JobSpec {
         completions: Some(completions),
         parallelism: Some(parallelism),
@@ -86,24 +104,34 @@ pub fn job(batch: &ImageBatch, step: &Step, settings: &WorkerArgs) -> Result<Opt
         pod_failure_policy: Some(failure_policy(indexed)),
         // Two pods never work on one index at the same time.
         pod_replacement_policy: Some("Failed".to_owned()),
-        template: PodTemplateSpec {
-            metadata: Some(ObjectMeta { labels: Some(labels.clone()), ..ObjectMeta::default() }),
-            spec: Some(pod(batch, stage, &serde_json::to_string(&input)?, settings)),
-        },
+        // Kueue starts what is in a queue. Without one, the field is nobody's.
+        suspend: batch.spec.queue_name.as_ref().map(|_| true),
+        template,
         ..JobSpec::default()
     };
     let metadata = ObjectMeta {
         name: Some(stage.job_name(&name)),
         namespace: batch.namespace(),
         labels: Some(labels),
+        annotations: kueue::job_annotations(&batch.spec, parallelism),
         owner_references: batch.controller_owner_ref(&()).map(|owner| vec![owner]),
         ..ObjectMeta::default()
     };
     Ok(Some(Job { metadata, spec: Some(spec), status: None }))
 }
 
-/// An evicted pod is no failure; a failure that no further try can mend ends at once.
+/// A pod that was evicted, or ended because its Job was suspended, has not failed; a failure that no further try
+/// can mend ends at once.
 fn failure_policy(indexed: bool) -> PodFailurePolicy {
+    let exit_code = |action: &str, code: u8| PodFailurePolicyRule {
+        action: action.to_owned(),
+        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+            operator: "In".to_owned(),
+            values: vec![code.into()],
+            ..PodFailurePolicyOnExitCodesRequirement::default()
+        }),
+        ..PodFailurePolicyRule::default()
+    };
     let disruption = PodFailurePolicyRule {
         action: "Ignore".to_owned(),
         on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
@@ -112,22 +140,12 @@ fn failure_policy(indexed: bool) -> PodFailurePolicy {
         }]),
         ..PodFailurePolicyRule::default()
     };
-    let permanent = PodFailurePolicyRule {
-        action: if indexed { "FailIndex" } else { "FailJob" }.to_owned(),
-        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
-            operator: "In".to_owned(),
-            values: vec![PERMANENT_EXIT_CODE.into()],
-            ..PodFailurePolicyOnExitCodesRequirement::default()
-        }),
-        ..PodFailurePolicyRule::default()
-    };
-    PodFailurePolicy { rules: vec![disruption, permanent] }
+    let interrupted = exit_code("Ignore", INTERRUPTED_EXIT_CODE);
+    let permanent = exit_code(if indexed { "FailIndex" } else { "FailJob" }, PERMANENT_EXIT_CODE);
+    PodFailurePolicy { rules: vec![disruption, interrupted, permanent] }
 }
 
 fn pod(batch: &ImageBatch, stage: Stage, input: &str, settings: &WorkerArgs) -> PodSpec {
-    let limits = settings.limits.variables().into_iter().chain(settings.image_limits.variables());
-    let env =
-        |name: &str, value: &str| EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None };
     let config_map =
         batch.spec.source.config_map_key_ref.as_ref().filter(|_| matches!(stage, Stage::Run | Stage::Ingest));
     let container = Container {
@@ -135,17 +153,11 @@ fn pod(batch: &ImageBatch, stage: Stage, input: &str, settings: &WorkerArgs) -> 
         image: Some(settings.worker_image.clone()),
         image_pull_policy: Some(settings.worker_image_pull_policy.clone()),
         command: Some(vec!["/usr/local/bin/compressor".to_owned(), stage.as_str().to_owned()]),
-        env: Some(
-            [env(STAGE_INPUT_ENV, input), env("IMAGEBATCH_LOG", &settings.worker_log)]
-                .into_iter()
-                .chain(limits.map(|(name, value)| env(name, &value)))
-                .collect(),
-        ),
+        env: Some(settings.variables(input)),
         env_from: Some(vec![EnvFromSource {
             secret_ref: Some(SecretEnvSource { name: labels::WORKER.to_owned(), optional: None }),
             ..EnvFromSource::default()
         }]),
-        resources: Some(resources(settings)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
@@ -180,19 +192,5 @@ fn pod(batch: &ImageBatch, stage: Stage, input: &str, settings: &WorkerArgs) -> 
             vec![Volume { name: "source".to_owned(), config_map: Some(source), ..Volume::default() }]
         }),
         ..PodSpec::default()
-    }
-}
-
-fn resources(settings: &WorkerArgs) -> ResourceRequirements {
-    let quantities = |pairs: &[(&str, &String)]| -> BTreeMap<String, Quantity> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), Quantity((*value).clone()))).collect()
-    };
-    ResourceRequirements {
-        requests: Some(quantities(&[
-            ("cpu", &settings.worker_cpu_request),
-            ("memory", &settings.worker_memory_request),
-        ])),
-        limits: Some(quantities(&[("memory", &settings.worker_memory_limit)])),
-        claims: None,
     }
 }

@@ -9,7 +9,7 @@ use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 
 use super::error::ReconcileError;
-use super::webhook;
+use super::{kueue, webhook};
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::progress::Counts;
@@ -26,6 +26,8 @@ use crate::records::result::{IngestResult, ReportResult, Results};
 pub struct Observed {
     /// The batch's Jobs that exist.
     pub jobs: BTreeMap<Stage, JobState>,
+    /// The Job that works, as Kueue knows it.
+    pub working_job: Option<WorkingJob>,
     /// What ingest found, once it has.
     pub ingest: Option<IngestResult>,
     /// The final figures, once the report is written.
@@ -63,6 +65,19 @@ pub struct JobState {
     pub deleting: bool,
     /// How it ended; absent while pods of it may still run.
     pub ended: Option<JobEnd>,
+}
+
+/// A Job that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkingJob {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Whether its pods may not run now.
+    pub suspended: bool,
+    /// Whether it names a queue of Kueue's.
+    pub queued: bool,
 }
 
 /// How a Job ended.
@@ -109,6 +124,7 @@ pub(crate) async fn observe(
     let jobs = Api::<Job>::namespaced(client.clone(), &namespace);
     let selector = ListParams::default().labels(&format!("{}={uid}", labels::BATCH_UID));
     let listed = jobs.list(&selector).await.map_err(ReconcileError::ListJobs)?;
+    let working_job = listed.iter().find_map(working_job);
     let jobs: BTreeMap<Stage, JobState> =
         listed.iter().filter_map(|job| Some((stage_of(job)?, state_of(job)))).collect();
 
@@ -140,7 +156,7 @@ pub(crate) async fn observe(
         }
         _ => None,
     };
-    Ok(Observed { jobs, ingest, report, progress, failures, config_map, retried, webhook_problem })
+    Ok(Observed { jobs, working_job, ingest, report, progress, failures, config_map, retried, webhook_problem })
 }
 
 fn retried(name: &str, found: Option<&ImageBatch>) -> Retried {
@@ -193,6 +209,13 @@ pub(super) async fn signers_at(
 fn stage_of(job: &Job) -> Option<Stage> {
     let label = job.labels().get(labels::STAGE)?;
     Stage::ALL.into_iter().find(|stage| stage.as_str() == label)
+}
+
+fn working_job(job: &Job) -> Option<WorkingJob> {
+    let state = state_of(job);
+    let (name, uid) = (job.name_any(), job.uid()?);
+    let queued = kueue::is_queued(job);
+    state.ended.is_none().then_some(WorkingJob { name, uid, suspended: state.suspended, queued })
 }
 
 fn state_of(job: &Job) -> JobState {

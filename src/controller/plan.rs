@@ -49,6 +49,15 @@ pub enum Phase {
         /// A sentence for people.
         message: String,
     },
+    /// Its turn has not come.
+    Queued {
+        /// One of `condition::reason`'s words.
+        reason: &'static str,
+        /// A sentence for people.
+        message: String,
+        /// Its place in the installation's own line.
+        position: Option<i32>,
+    },
     /// `spec.suspend` holds it.
     Suspended,
     /// Its Jobs are being ended.
@@ -117,6 +126,13 @@ pub enum Step {
         parallelism: i32,
         /// Seconds until the Job is stopped.
         deadline_seconds: Option<i64>,
+    },
+    /// Switch the Workload of a Job that Kueue starts and stops.
+    Switch {
+        /// The Workload's name.
+        workload: String,
+        /// Whether it may be admitted.
+        active: bool,
     },
     /// Delete these stages' Jobs with their pods.
     End(Vec<Stage>),

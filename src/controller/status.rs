@@ -33,7 +33,11 @@ pub fn compute_status(
     let mut status = before.clone();
     let uid = batch.metadata.uid.as_deref().unwrap_or_default();
     status.observed_generation = batch.metadata.generation;
-    status.start_time.get_or_insert_with(|| now.clone());
+    status.queue_position = if let Phase::Queued { position, .. } = plan.phase { position } else { None };
+    // Time in a queue is no time of work. What a retry builds on is decided before it may wait in one.
+    if !matches!(plan.phase, Phase::Queued { .. }) && !matches!(observed.retried, Some(Retried::Ready(_))) {
+        status.start_time.get_or_insert_with(|| now.clone());
+    }
     status.selector = Some(format!("{}={uid}", labels::BATCH_UID));
     status.active = observed.jobs.values().map(|job| job.active).sum();
     if let Some(Retried::Ready(retry)) = &observed.retried {
@@ -191,6 +195,7 @@ fn succeeded(status: &ImageBatchStatus, phase: &Phase) -> (Option<bool>, &'stati
     let images = status.images.unwrap_or_default();
     let end = match phase {
         Phase::WaitingForSource { reason, message } => return (None, reason, message.clone()),
+        Phase::Queued { reason, message, .. } => return (None, reason, message.clone()),
         Phase::Suspended => return (None, reason::SUSPENDED, HELD.to_owned()),
         Phase::Stopping(stop) => return (None, reason::STOPPING, format!("ending the batch's pods; {stop}")),
         Phase::Pending => return (None, reason::PENDING, "waiting for a pod".to_owned()),

@@ -101,7 +101,7 @@ fn patience_with(error: &ReconcileError) -> u32 {
 /// Returns the word for an error, or `None` when it is no failure.
 fn reason_of(error: &ReconcileError) -> Option<&'static str> {
     Some(match error {
-        ReconcileError::JobsRemain(_) | ReconcileError::ObjectsRemain => return None,
+        ReconcileError::JobsRemain(_) | ReconcileError::ObjectsRemain | ReconcileError::Outdated(_) => return None,
         ReconcileError::Records(_) => reason::RECORDS_UNAVAILABLE,
         ReconcileError::Storage(_) => reason::STORAGE_UNAVAILABLE,
         ReconcileError::Timeout => reason::TIMEOUT,
@@ -114,6 +114,7 @@ fn reason_of(error: &ReconcileError) -> Option<&'static str> {
         | ReconcileError::GetBatch(error)
         | ReconcileError::ListBatches(error)
         | ReconcileError::GetSecret(error)
+        | ReconcileError::PatchWorkload(error)
         | ReconcileError::DeleteJob(error)
         | ReconcileError::DeleteBatch(error)
         | ReconcileError::PatchStatus(error) => reason_of_request(error, reason::REQUEST_REFUSED),

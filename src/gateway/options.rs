@@ -17,7 +17,9 @@ use crate::api::image_batch::{DeletionPolicy, ImageBatchSpec, Report};
 use crate::api::source::{OnDuplicate, OnInvalidRow, Source, Upload, Validation};
 use crate::api::webhook::Webhook;
 use crate::manifest::problem::{self, MAX_LISTED_WARNINGS, Problem, Problems};
-use value::{QUALITY, parse_display_name, parse_exact, parse_integer, parse_quality, parse_webhook, parse_word};
+use value::{
+    QUALITY, parse_display_name, parse_exact, parse_integer, parse_label, parse_quality, parse_webhook, parse_word,
+};
 
 /// What an upload asks for besides its CSV.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -34,6 +36,7 @@ pub(crate) struct SubmitOptions {
     effort: Effort,
     report: Report,
     parallelism: Option<i32>,
+    queue_name: Option<String>,
     active_deadline_seconds: Option<i64>,
     deletion_policy: Option<DeletionPolicy>,
     webhook: Option<Webhook>,
@@ -59,6 +62,8 @@ pub(crate) struct EffectiveOptions {
     on_invalid_row: OnInvalidRow,
     on_duplicate_serial_number: OnDuplicate,
     parallelism: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue_name: Option<String>,
     active_deadline_seconds: i64,
     deletion_policy: DeletionPolicy,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +78,7 @@ const DEADLINE: RangeInclusive<i64> = 60..=2_592_000;
 const LOW_QUALITY: i32 = 50;
 
 /// The names of all options.
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 17] = [
     "namespace",
     "dryRun",
     "displayName",
@@ -87,6 +92,7 @@ const KNOWN: [&str; 16] = [
     "effort",
     "reportSizes",
     "parallelism",
+    "queueName",
     "activeDeadlineSeconds",
     "deletionPolicy",
     "webhook",
@@ -134,6 +140,7 @@ impl SubmitOptions {
             "quality" => self.quality = Some(parse_quality(value)?),
             "minQuality" => self.min_quality = Some(parse_integer(value, &QUALITY)?),
             "parallelism" => self.parallelism = Some(parse_integer(value, &PARALLELISM)?),
+            "queueName" => self.queue_name = Some(parse_label(value)?),
             "activeDeadlineSeconds" => self.active_deadline_seconds = Some(parse_integer(value, &DEADLINE)?),
             "webhook" => self.webhook = Some(parse_webhook(value)?),
             _ => {
@@ -177,6 +184,7 @@ impl SubmitOptions {
         if let Some(parallelism) = self.parallelism {
             spec.parallelism = parallelism;
         }
+        spec.queue_name.clone_from(&self.queue_name);
         if let Some(seconds) = self.active_deadline_seconds {
             spec.active_deadline_seconds = seconds;
         }
@@ -217,6 +225,7 @@ impl EffectiveOptions {
             on_invalid_row: spec.validation.on_invalid_row,
             on_duplicate_serial_number: spec.validation.on_duplicate_serial_number,
             parallelism: spec.parallelism,
+            queue_name: spec.queue_name.clone(),
             active_deadline_seconds: spec.active_deadline_seconds,
             deletion_policy: spec.deletion_policy,
             webhook: spec.webhook.clone(),
@@ -266,13 +275,21 @@ mod tests {
 
     #[test]
     fn every_wrong_parameter_is_named() {
-        let query = "quality=0&minQuality=101&parallelism=%2B2&activeDeadlineSeconds=1&deletionPolicy=delete&colour=1&quality=50";
+        let query = "quality=0&minQuality=101&parallelism=%2B2&activeDeadlineSeconds=1&deletionPolicy=delete&queueName=Shops&colour=1&quality=50";
         let error = SubmitOptions::parse(Some(query)).expect_err("the query is not valid");
         let document = error.document("/v1/batches", "id");
         let named: Vec<&str> =
             document["errors"].as_array().into_iter().flatten().filter_map(|it| it["parameter"].as_str()).collect();
-        let expected =
-            ["quality", "minQuality", "parallelism", "activeDeadlineSeconds", "deletionPolicy", "colour", "quality"];
+        let expected = [
+            "quality",
+            "minQuality",
+            "parallelism",
+            "activeDeadlineSeconds",
+            "deletionPolicy",
+            "queueName",
+            "colour",
+            "quality",
+        ];
         assert_eq!(named, expected, "{document}");
     }
 }

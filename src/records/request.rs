@@ -2,10 +2,10 @@
 //!
 //! Inserted by the gateway or the controller, whoever is first; updated by the controller alone.
 
-use mongodb::bson::{DateTime, Document, deserialize_from_document, doc, serialize_to_bson, serialize_to_document};
+use mongodb::bson::{DateTime, Document, deserialize_from_document, doc, serialize_to_document};
 use serde::{Deserialize, Serialize};
 
-use super::{RecordError, Records};
+use super::{RecordError, Records, is_duplicate};
 use crate::api::compression::Compression;
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
@@ -87,12 +87,24 @@ impl Records {
     }
 
     /// Mirrors the ImageBatch's status; the controller is the only one that updates these documents.
+    ///
+    /// That of a batch that is complete stays, whoever comes late with an earlier one: nobody would repair it.
     pub async fn mirror_status(&self, uid: &str, origin: &Origin, status: &impl Serialize) -> Result<(), RecordError> {
-        let status = serialize_to_bson(status).map_err(RecordError::serialize)?;
+        let status = serialize_to_document(status).map_err(RecordError::serialize)?;
+        let complete = |is: bool| doc! { "_id": uid, "status.completionTime": { "$exists": is } };
+        let filter = if status.contains_key("completionTime") {
+            doc! { "_id": uid }
+        } else {
+            complete(false)
+        };
         let update = doc! { "$set": { "status": status }, "$setOnInsert": fields(origin)? };
         let requests = self.collection::<Document>(REQUESTS);
         self.run("mirror the status", || async {
-            requests.update_one(doc! { "_id": uid }, update.clone()).upsert(true).await.map(drop)
+            match requests.update_one(filter.clone(), update.clone()).upsert(true).await {
+                // It exists and did not match; or somebody inserted it just now, and the next try finds it.
+                Err(error) if is_duplicate(&error) => requests.find_one(complete(true)).await?.map(drop).ok_or(error),
+                updated => updated.map(drop),
+            }
         })
         .await
     }

@@ -1,6 +1,7 @@
 //! The doors of the cluster: kubectl, the gateway's URL, and the database by a port-forward.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,8 @@ use tokio::process::{Child, ChildStdout};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 const ORIGIN: &str = "http://origin.imagebatch-demo.svc.cluster.local:8080";
 
-fn variable(name: &str) -> String {
+/// Returns what `tests/run e2e` says of the cluster.
+pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests by tests/run e2e"))
 }
 
@@ -84,6 +86,16 @@ pub(crate) fn origin(path: &str) -> String {
 pub(crate) fn sample_csv() -> String {
     let template = std::fs::read_to_string("tests/data/csv/sample.csv.in").expect("the sample");
     template.replace("@ORIGIN@", ORIGIN)
+}
+
+/// Returns a CSV of many photographs, large enough that pods run for seconds and are met while they do.
+pub(crate) fn many(rows: usize, slots: usize) -> String {
+    let mut csv = "S. No.,Product Name,Input Image Urls\n".to_owned();
+    for row in 1..=rows {
+        let urls: Vec<String> = (0..slots).map(|slot| origin(&format!("forest-stream.jpg?{row}-{slot}"))).collect();
+        writeln!(csv, "{row},Postcard {row},\"{}\"", urls.join(",")).expect("a String grows");
+    }
+    csv
 }
 
 /// Uploads a CSV and returns the answer.

@@ -1,21 +1,13 @@
 //! Pods of every role die in the middle of a batch, and nothing is lost.
 
-use std::fmt::Write;
-
-use crate::cluster::{get, kubectl, names, origin, records, upload_accepted, url, wait_finished, wait_until};
+use crate::cluster::{get, kubectl, many, names, records, upload_accepted, url, wait_finished, wait_until};
 
 const ROWS: usize = 100;
 const SLOTS: usize = 4;
 
 #[tokio::test]
 async fn killing_controller_gateway_and_compressor_loses_nothing() {
-    // Large enough that a pod runs for seconds and is met while it does.
-    let mut csv = "S. No.,Product Name,Input Image Urls\n".to_owned();
-    for row in 1..=ROWS {
-        let urls: Vec<String> = (0..SLOTS).map(|slot| origin(&format!("forest-stream.jpg?{row}-{slot}"))).collect();
-        writeln!(csv, "{row},Postcard {row},\"{}\"", urls.join(",")).expect("a String grows");
-    }
-    let id = upload_accepted(csv, "?parallelism=2").await;
+    let id = upload_accepted(many(ROWS, SLOTS), "?parallelism=2").await;
     // The gateway has done its part: the upload was durable when it answered.
     kill("app.kubernetes.io/component=gateway");
     let compressors = format!("imagebatch.io/batch-name={id},imagebatch.io/stage=compress");

@@ -5,7 +5,11 @@
 
 mod cluster;
 mod disruption;
+mod failover;
 mod kubectl;
+mod kueue;
 mod lifecycle;
 mod lost_node;
+mod rights;
+mod upgrade;
 mod upload;

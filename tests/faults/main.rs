@@ -152,7 +152,7 @@ async fn stir(form: &Form, trouble: &mut Trouble<'_>, history: &mut History) {
         for kill in 0..share(compressors, part) {
             trouble.kill_compressor().await;
             if kill % 2 == 0 && trouble.controllers_killed() < controllers {
-                trouble.kill_controller();
+                trouble.kill_controller().await;
             }
         }
         match part {
@@ -178,7 +178,7 @@ async fn stir(form: &Form, trouble: &mut Trouble<'_>, history: &mut History) {
     }
     while trouble.controllers_killed() < controllers {
         trouble.kill_compressor().await;
-        trouble.kill_controller();
+        trouble.kill_controller().await;
     }
 }
 

@@ -76,18 +76,28 @@ impl<'a> Trouble<'a> {
         }
     }
 
-    /// Kills the controller by SIGKILL. A new pod takes its place at once; its own would wait longer and
+    /// Kills the controller that leads, by SIGKILL. A new pod takes its place at once; its own would wait longer and
     /// longer before it starts again.
-    pub(crate) fn kill_controller(&mut self) {
+    pub(crate) async fn kill_controller(&mut self) {
+        let mut leader = None;
+        wait_until("a controller that leads", || {
+            let lease = get("lease", "imagebatch-controller");
+            let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+            let name = holder.split('_').next().unwrap_or_default();
+            // The one that was killed last may hold it still.
+            let pod = try_kubectl(
+                &["get", "pods", "--field-selector", &format!("metadata.name={name}"), "--output=json"],
+                "",
+            );
+            let pod: Value = serde_json::from_str(&pod.unwrap_or_default()).unwrap_or_default();
+            leader = container(&pod["items"][0]).map(|it| (name.to_owned(), it.id));
+            leader.is_some()
+        })
+        .await;
+        let Some((name, id)) = leader else { return };
         self.say("the controller is killed");
-        let pods = kubectl(&["get", "pods", "--selector=app.kubernetes.io/component=controller", "--output=json"]);
-        let pods: Value = serde_json::from_str(&pods).expect("JSON");
-        for pod in pods["items"].as_array().expect("pods") {
-            let Some(Container { id, .. }) = container(pod) else { continue };
-            self.controllers_killed += usize::from(act(&["task", "kill", &id]));
-            let name = pod["metadata"]["name"].as_str().expect("a name");
-            let _ = try_kubectl(&["delete", "pod", name, "--grace-period=0", "--force", "--wait=false"], "");
-        }
+        self.controllers_killed += usize::from(act(&["task", "kill", &id]));
+        let _ = try_kubectl(&["delete", "pod", &name, "--grace-period=0", "--force", "--wait=false"], "");
     }
 
     /// Evicts the batch's pods, as a drain of the node does.

@@ -8,7 +8,9 @@ use axum::routing::get;
 use imagebatch::api::compression::{Compression, OutputFormat};
 use imagebatch::api::image_batch::Report;
 use imagebatch::api::source::{Product, Source, Upload, Validation};
-use imagebatch::api::stage::{PERMANENT_EXIT_CODE, STAGE_INPUT_ENV, StageInput, UnprocessedCause};
+use imagebatch::api::stage::{
+    INTERRUPTED_EXIT_CODE, PERMANENT_EXIT_CODE, STAGE_INPUT_ENV, StageInput, UnprocessedCause,
+};
 use imagebatch::manifest::outcome::{FailureReason, RowOutcome};
 use imagebatch::records::result::{IngestResult, ReportResult};
 use sha2::{Digest, Sha256};
@@ -180,14 +182,38 @@ async fn images_are_stored_once_and_served_by_their_content() {
     assert!(key.contains(&hex::encode(Sha256::digest(&bytes))), "the key names the content");
 }
 
-#[tokio::test]
-async fn stages_killed_at_any_point_lose_nothing() {
-    let harness = Harness::start().await;
+/// Returns a batch of 30 rows with 4 images each, which are asked for one by one.
+fn of_many_images(harness: &Harness) -> Batch<'_> {
     let rows: Vec<Vec<String>> =
         (0..30).map(|row| (0..4).map(|slot| format!("mountain-thumb.jpg?{row}-{slot}")).collect()).collect();
     let rows: Vec<Vec<&str>> = rows.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
     let rows: Vec<&[&str]> = rows.iter().map(Vec::as_slice).collect();
-    let batch = Batch::of_products(&harness, &rows);
+    Batch::of_products(harness, &rows)
+}
+
+/// A suspended Job, or Kueue, may ask for that as often as it likes: the Job counts it as no failure.
+#[tokio::test]
+async fn a_pod_that_is_asked_to_end_says_so() {
+    let harness = Harness::start().await;
+    let batch = of_many_images(&harness);
+    let mut pod = batch.start(&["run"]);
+    let pid = pod.id().and_then(|id| rustix::process::Pid::from_raw(id as i32)).expect("it runs");
+    let asked = async {
+        while harness.origin.requests("mountain-thumb.jpg") == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.expect("it fetches");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be asked");
+    let status = tokio::time::timeout(PATIENCE, pod.wait()).await.expect("it ends").expect("it can be waited for");
+    assert_eq!(status.code(), Some(INTERRUPTED_EXIT_CODE.into()));
+    batch.succeed(&["run"]).await;
+}
+
+#[tokio::test]
+async fn stages_killed_at_any_point_lose_nothing() {
+    let harness = Harness::start().await;
+    let batch = of_many_images(&harness);
     // Killed when the origin has seen a first, a middle and a late image.
     for seen in [1, 40, 90] {
         let mut pod = batch.start(&["run"]);

@@ -1,5 +1,7 @@
 //! The CustomResourceDefinition: what is committed is what the types say, and the API server enforces it.
 
+mod upgrade;
+
 use imagebatch::api::image_batch::{ImageBatch, crd_yaml};
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
@@ -49,6 +51,15 @@ async fn the_api_server_refuses_what_the_crd_forbids() {
         ("a", with("activeDeadlineSeconds", json!(1)), "spec.activeDeadlineSeconds"),
         ("a", with("deletionPolicy", json!("Maybe")), "spec.deletionPolicy"),
         ("a", with("suspended", json!(true)), ".spec.suspended: field not declared in schema"),
+        ("a", with("queueName", json!("Shops")), "spec.queueName"),
+        ("a", with("minParallelism", json!(1)), "no meaning without spec.queueName"),
+        ("a", with("workloadPriorityClassName", json!("urgent")), "no meaning without spec.queueName"),
+        (
+            "a",
+            json!({ "source": source, "queueName": "shops", "parallelism": 2, "minParallelism": 3 }),
+            "must not be more than spec.parallelism",
+        ),
+        ("a", with("priorityClassName", json!("system-node-critical")), "must not be one of Kubernetes' own"),
         ("a-name-that-is-longer-than-forty-characters", json!({ "source": source }), "at most 40"),
         ("a.b", json!({ "source": source }), "DNS label"),
     ];
@@ -83,6 +94,13 @@ async fn defaults_are_filled_in_and_the_source_is_immutable() {
         (json!({ "activeDeadlineSeconds": 60 }), "spec.activeDeadlineSeconds is immutable"),
     ] {
         let error = patch(&api, &change).await.expect_err("an immutable field");
+        assert!(error.to_string().contains(expected), "{change}: {error}");
+    }
+    for (change, expected) in [
+        (json!({ "queueName": "shops" }), "spec.queueName is immutable"),
+        (json!({ "priorityClassName": "urgent" }), "spec.priorityClassName is immutable"),
+    ] {
+        let error = patch(&api, &change).await.expect_err("an immutable field that was not set");
         assert!(error.to_string().contains(expected), "{change}: {error}");
     }
     patch(&api, &json!({ "parallelism": 5, "deletionPolicy": "Delete" })).await.expect("these may change");

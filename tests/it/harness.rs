@@ -133,24 +133,25 @@ impl Harness {
         self.controller_of(self.batches()).await
     }
 
+    /// Lets a controller with further variables try its worker pods, as it does when it starts.
+    pub(crate) async fn check_worker_pod(&self, variables: &[(&str, &str)]) -> Result<(), String> {
+        let context = self.context_with(self.client.clone(), variables).await;
+        controller::probe::check_worker_pod(&context).await.map_err(|error| format!("{error:#}"))
+    }
+
     /// Runs a controller that works in the test's namespace and watches these batches.
     pub(crate) async fn controller_of(&self, batches: Api<ImageBatch>) -> Running {
         Running(tokio::spawn(run_controller(batches, self.controller_context().await)))
     }
 
-    /// Runs a controller whose environment differs in a variable.
-    pub(crate) async fn controller_with(&self, name: &str, value: String) -> Running {
-        self.controller_in(&[(name, &value)]).await
-    }
-
-    /// Runs a controller whose environment differs in several variables.
-    pub(crate) async fn controller_in(&self, variables: &[(&str, &str)]) -> Running {
-        let context = self.context_in(self.client.clone(), variables).await;
+    /// Runs a controller of the test's namespace with further variables, until the guard is dropped.
+    pub(crate) async fn controller_with(&self, variables: &[(&str, &str)]) -> Running {
+        let context = self.context_with(self.client.clone(), variables).await;
         Running(tokio::spawn(run_controller(self.batches(), context)))
     }
 
-    /// Returns the context of a controller whose environment differs, and whose requests go by this client.
-    pub(crate) async fn context_in(&self, client: Client, variables: &[(&str, &str)]) -> Context {
+    /// Returns a controller's context with further variables, whose requests go by this client.
+    pub(crate) async fn context_with(&self, client: Client, variables: &[(&str, &str)]) -> Context {
         let mut environment = self.environment.clone();
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         controller_context(client, &self.namespace, &environment).await
@@ -162,7 +163,8 @@ impl Harness {
         controller::collect::collect_uploads(&context, grace).await.expect("the servers answer")
     }
 
-    async fn controller_context(&self) -> Context {
+    /// Returns the clients and settings of a controller for the test's namespace.
+    pub(crate) async fn controller_context(&self) -> Context {
         controller_context(self.client.clone(), &self.namespace, &self.environment).await
     }
 
@@ -261,6 +263,7 @@ pub(crate) async fn run_controller(batches: Api<ImageBatch>, context: Context) {
     tokio::select! {
         () = controller::run(batches, Arc::clone(&context), std::future::pending()) => {}
         () = controller::deliver::run(&context) => {}
+        () = controller::workloads::run(&context) => {}
     }
 }
 

@@ -136,6 +136,24 @@ IMAGEBATCH_FETCH_MAX_BYTES: {{ .Values.egress.maxBytes | int64 | quote }}
 {{- end -}}
 {{- end -}}
 
+{{/* What the controller may do with ImageBatches, in all namespaces or in each of its own. */}}
+{{- define "imagebatch.batchRules" -}}
+- apiGroups: ["imagebatch.io"]
+  resources: ["imagebatches"]
+  # Deleted at their ttlSecondsAfterFinished.
+  verbs: ["get", "list", "watch", "patch", "delete"]
+- apiGroups: ["imagebatch.io"]
+  resources: ["imagebatches/status"]
+  verbs: ["patch"]
+- apiGroups: ["imagebatch.io"]
+  # Where OwnerReferencesPermissionEnforcement is on, owning a Job with blockOwnerDeletion needs this.
+  resources: ["imagebatches/finalizers"]
+  verbs: ["update"]
+- apiGroups: ["events.k8s.io"]
+  resources: ["events"]
+  verbs: ["create", "patch"]
+{{- end -}}
+
 {{/* Pod Security "restricted" for pods that run as the given uid. */}}
 {{- define "imagebatch.podSecurityContext" -}}
 runAsNonRoot: true

@@ -46,6 +46,18 @@ pub(crate) fn parse_display_name(value: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
+/// Parses the name of an object, where it is a DNS label.
+pub(crate) fn parse_label(value: &str) -> Result<String, String> {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_label = (1..=63).contains(&value.len()) && value.bytes().all(is_inner);
+    if !is_label || value.starts_with('-') || value.ends_with('-') {
+        return Err(format!(
+            "is {value:?}; it may be a DNS label: 1 to 63 lower-case letters, digits and inner hyphens"
+        ));
+    }
+    Ok(value.to_owned())
+}
+
 pub(crate) fn parse_quality(value: &str) -> Result<IntOrString, String> {
     compression::parse_quality(value).ok_or_else(|| {
         format!("is {value:?}; it may be 1% to 100% of the source's own quality, or an integer from 1 to 100")

@@ -59,6 +59,11 @@ fill_seaweedfs() {
     base_files "$1"
 }
 
+fill_kueue() {
+    install -D -m 755 "$(tool_folder kueue)/kueue" "$1/manager"
+    base_files "$1"
+}
+
 # The project's binaries and the C library's files they were linked with.
 fill_imagebatch() {
     local binary library libraries

@@ -53,6 +53,7 @@ local_up() {
     start_addons
     {
         echo "export KUBECONFIG=$(printf %q "$state/admin.kubeconfig")"
+        echo "export IMAGEBATCH_AUDIT_LOG=$(printf %q "$state/log/audit.log")"
         echo "export PATH=$(printf %q "$(tools_path kubernetes addons)"):\$PATH"
     } >"$state/env"
     if [ "${#started[@]}" -gt 0 ]; then say "started ${started[*]}"; fi

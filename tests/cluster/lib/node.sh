@@ -109,10 +109,12 @@ start_api_server() {
         [ -s "$state/$name.kubeconfig" ] || kubeconfig "$name"
     done
     start_etcd
+    configure kube-apiserver audit.yaml "$state/audit.yaml"
     start_api --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true \
         --kubelet-preferred-address-types=InternalIP --kubelet-certificate-authority="$pki/ca.crt" \
         --kubelet-client-certificate="$pki/apiserver-kubelet-client.crt" \
-        --kubelet-client-key="$pki/apiserver-kubelet-client.key"
+        --kubelet-client-key="$pki/apiserver-kubelet-client.key" \
+        --audit-policy-file="$state/audit.yaml" --audit-log-path="$state/log/audit.log" --audit-log-maxsize=10000
 }
 
 start_controllers() {

@@ -9,12 +9,17 @@ tool_version() { awk -v name="$1" '{ sub(/^require /, "") } $1 == name { print $
 
 # Flags the linker gets. Kubernetes' parts take their version from them and refuse to work together without it.
 linker_flags() {
-    local version
     printf '%s' '-s -w'
-    if [ "$1" = kubernetes ]; then
-        version=$(tool_version k8s.io/kubernetes "$tools_source/kubernetes")
-        printf ' -X k8s.io/component-base/version.gitVersion=%s' "$version"
-    fi
+    case $1 in
+    kubernetes)
+        printf ' -X k8s.io/component-base/version.gitVersion=%s' \
+            "$(tool_version k8s.io/kubernetes "$tools_source/kubernetes")"
+        ;;
+    kueue)
+        printf ' -X sigs.k8s.io/kueue/pkg/version.GitVersion=%s' \
+            "$(tool_version sigs.k8s.io/kueue "$tools_source/kueue")"
+        ;;
+    esac
 }
 
 # The folder of a module's binaries. Its name changes with everything they are made from.

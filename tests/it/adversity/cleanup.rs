@@ -137,7 +137,10 @@ async fn a_clean_up_waits_for_storage_that_is_away() {
     let harness = Harness::start().await;
     let batch = traces_to_delete(&harness, "waits").await;
     let without_storage = harness
-        .controller_in(&[("IMAGEBATCH_S3_ENDPOINT", "http://127.0.0.1:1"), ("IMAGEBATCH_CLEANUP_GIVE_UP_SECONDS", "0")])
+        .controller_with(&[
+            ("IMAGEBATCH_S3_ENDPOINT", "http://127.0.0.1:1"),
+            ("IMAGEBATCH_CLEANUP_GIVE_UP_SECONDS", "0"),
+        ])
         .await;
     harness.batches().delete("waits", &DeleteParams::default()).await.expect("it can be deleted");
     let message = wait_condition(&harness, "waits", "CleanedUp", "False/StorageUnavailable").await;
@@ -155,7 +158,10 @@ async fn a_clean_up_is_given_up_when_storage_stays_away() {
     let harness = Harness::start().await;
     let batch = traces_to_delete(&harness, "abandoned").await;
     let _without_storage = harness
-        .controller_in(&[("IMAGEBATCH_S3_ENDPOINT", "http://127.0.0.1:1"), ("IMAGEBATCH_CLEANUP_GIVE_UP_SECONDS", "1")])
+        .controller_with(&[
+            ("IMAGEBATCH_S3_ENDPOINT", "http://127.0.0.1:1"),
+            ("IMAGEBATCH_CLEANUP_GIVE_UP_SECONDS", "1"),
+        ])
         .await;
     harness.batches().delete("abandoned", &DeleteParams::default()).await.expect("it can be deleted");
     wait_gone(&harness, &batch).await;
@@ -170,7 +176,7 @@ async fn a_clean_up_is_given_up_when_mongodb_stays_away() {
     let harness = Harness::start().await;
     let batch = traces_to_delete(&harness, "unrecorded").await;
     let _without_records = harness
-        .controller_in(&[
+        .controller_with(&[
             ("IMAGEBATCH_MONGODB_URI", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=500"),
             ("IMAGEBATCH_CLEANUP_GIVE_UP_SECONDS", "1"),
         ])

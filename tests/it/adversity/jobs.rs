@@ -133,7 +133,7 @@ async fn a_missing_right_is_named() {
     let mut config = kube::Config::infer().await.expect("a kubeconfig");
     config.auth_info.impersonate = Some(user.clone());
     let client = Client::try_from(config).expect("a client");
-    let context = harness.context_in(client.clone(), &[]).await;
+    let context = harness.context_with(client.clone(), &[]).await;
     let batches = Api::namespaced(client, &harness.namespace);
     let _controller = Running(tokio::spawn(run_controller(batches, context)));
     harness.create("powerless", PRODUCTS).await;
@@ -152,7 +152,7 @@ async fn a_missing_right_is_named() {
 async fn mongodb_that_is_away_is_named_until_it_is_back() {
     let harness = Harness::start().await;
     let nowhere = "mongodb://user:hush@127.0.0.1:1/?serverSelectionTimeoutMS=500";
-    let blind = harness.controller_in(&[("IMAGEBATCH_MONGODB_URI", nowhere)]).await;
+    let blind = harness.controller_with(&[("IMAGEBATCH_MONGODB_URI", nowhere)]).await;
     harness.create("blind", PRODUCTS).await;
     let message = wait_condition(&harness, "blind", "Reconciled", "False/RecordsUnavailable").await;
     assert!(!message.contains("hush") && !message.contains("127.0.0.1"), "{message}");

@@ -72,7 +72,7 @@ async fn wait_forced(harness: &Harness, pod: &Pod) {
 #[tokio::test]
 async fn a_pod_on_a_lost_node_is_named_and_then_deleted_by_force() {
     let harness = Harness::start().await;
-    let _controller = harness.controller_in(&[("IMAGEBATCH_STUCK_POD_SECONDS", "20")]).await;
+    let _controller = harness.controller_with(&[("IMAGEBATCH_STUCK_POD_SECONDS", "20")]).await;
     let batch = harness.create("lost", UPLOAD).await;
     let job = reach_compress(&harness, &batch).await;
     let pod = lose_pod(&harness, &job).await;
@@ -95,7 +95,7 @@ async fn a_pod_on_a_lost_node_is_named_and_then_deleted_by_force() {
 #[tokio::test]
 async fn without_a_limit_a_stuck_pod_is_waited_for() {
     let harness = Harness::start().await;
-    let _controller = harness.controller_in(&[("IMAGEBATCH_STUCK_POD_SECONDS", "0")]).await;
+    let _controller = harness.controller_with(&[("IMAGEBATCH_STUCK_POD_SECONDS", "0")]).await;
     harness.create("patient", PRODUCTS).await;
     let job = harness.wait_job("patient", Stage::Run).await;
     let pod = lose_pod(&harness, &job).await;
@@ -114,7 +114,7 @@ async fn without_a_limit_a_stuck_pod_is_waited_for() {
 #[tokio::test]
 async fn a_stuck_pod_does_not_keep_a_deleted_batch_for_ever() {
     let harness = Harness::start().await;
-    let _controller = harness.controller_in(&[("IMAGEBATCH_STUCK_POD_SECONDS", "20")]).await;
+    let _controller = harness.controller_with(&[("IMAGEBATCH_STUCK_POD_SECONDS", "20")]).await;
     let batch = harness.create("going", PRODUCTS).await;
     let job = harness.wait_job("going", Stage::Run).await;
     let pod = lose_pod(&harness, &job).await;

@@ -1,9 +1,11 @@
 //! Gateway and controller in processes of their own, which can be killed.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use imagebatch::failpoint;
 use kube::{Api, Client};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 
 use super::{Harness, PATIENCE, controller_context, run_controller};
@@ -32,7 +34,7 @@ impl Gateway {
         let process = Process(process);
         let answers = async {
             while TcpStream::connect(listen).await.is_err() {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         tokio::time::timeout(PATIENCE, answers).await.expect("the gateway listens");
@@ -59,6 +61,28 @@ impl Process {
             .stderr(Stdio::null())
             .spawn();
         Self(process.expect("the controller starts"))
+    }
+
+    /// Starts any other.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.spawn().expect("the process starts"))
+    }
+
+    pub(crate) fn send(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("it runs");
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let ended = async {
+            loop {
+                if let Some(status) = self.0.try_wait().expect("it can be waited for") {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended).await.expect("it ends")
     }
 
     /// Whether it has ended by itself.
@@ -96,7 +120,7 @@ async fn controller() {
     run_controller(Api::namespaced(client, &namespace), context).await;
 }
 
-fn free_address() -> std::net::SocketAddr {
+pub(crate) fn free_address() -> std::net::SocketAddr {
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
     free.expect("a free port")
 }

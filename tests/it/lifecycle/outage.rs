@@ -68,7 +68,7 @@ async fn a_batch_that_ends_while_mongodb_is_away_is_finished_in_both_or_in_none(
     let server = format!("{}:{}", server.host_str().expect("a host"), server.port().expect("a port"));
     let cable = Cable::to(server.clone()).await;
     let by_cable = uri.replace(&server, &cable.address.to_string());
-    let _controller = harness.controller_with("IMAGEBATCH_MONGODB_URI", by_cable).await;
+    let _controller = harness.controller_with(&[("IMAGEBATCH_MONGODB_URI", &by_cable)]).await;
     let batch = harness.create("outage", PRODUCTS).await;
     let job = harness.wait_job("outage", Stage::Run).await;
     set_ingest(&harness, &batch, 2, 1).await;
