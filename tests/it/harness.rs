@@ -133,16 +133,21 @@ impl Harness {
         self.controller_of(self.batches()).await
     }
 
-    /// Runs a controller with further flags.
-    pub(crate) async fn controller_with(&self, flags: &[&str]) -> Running {
-        let context = controller_context(self.client.clone(), &self.namespace, &self.environment, flags).await;
-        Running(tokio::spawn(run_controller(self.batches(), context)))
+    /// Runs a controller with further variables.
+    pub(crate) async fn controller_of_settings(&self, variables: &[(&str, &str)]) -> Running {
+        Running(tokio::spawn(run_controller(self.batches(), self.context_of_settings(variables).await)))
     }
 
-    /// Lets a controller with these flags try its worker pods, as it does when it starts.
-    pub(crate) async fn check_worker_pod(&self, flags: &[&str]) -> Result<(), String> {
-        let context = controller_context(self.client.clone(), &self.namespace, &self.environment, flags).await;
+    /// Lets a controller with further variables try its worker pods, as it does when it starts.
+    pub(crate) async fn check_worker_pod(&self, variables: &[(&str, &str)]) -> Result<(), String> {
+        let context = self.context_of_settings(variables).await;
         controller::probe::check_worker_pod(&context).await.map_err(|error| format!("{error:#}"))
+    }
+
+    async fn context_of_settings(&self, variables: &[(&str, &str)]) -> Context {
+        let mut environment = self.environment.clone();
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        controller_context(self.client.clone(), &self.namespace, &environment).await
     }
 
     /// Runs a controller that works in the test's namespace and watches these batches.
@@ -165,7 +170,7 @@ impl Harness {
     }
 
     async fn controller_context(&self) -> Context {
-        controller_context(self.client.clone(), &self.namespace, &self.environment, &[]).await
+        controller_context(self.client.clone(), &self.namespace, &self.environment).await
     }
 
     /// Runs a gateway for the test's namespace; returns its URL and a guard that ends it.
@@ -250,16 +255,10 @@ impl Harness {
     }
 }
 
-async fn controller_context(
-    client: Client,
-    namespace: &str,
-    environment: &BTreeMap<String, String>,
-    further: &[&str],
-) -> Context {
+async fn controller_context(client: Client, namespace: &str, environment: &BTreeMap<String, String>) -> Context {
     let mut arguments = flags(environment, &[]);
     arguments.extend(["--namespaces".to_owned(), namespace.to_owned()]);
     arguments.extend(["--worker-image".to_owned(), "imagebatch:test".to_owned()]);
-    arguments.extend(further.iter().map(|it| (*it).to_owned()));
     let args = Controller::parse_from(arguments).args;
     Context::new(client, &args).await.expect("controller arguments")
 }

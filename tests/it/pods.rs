@@ -65,7 +65,7 @@ async fn admit(harness: &Harness, template: &PodTemplateSpec) -> Result<Pod, Str
 #[tokio::test]
 async fn all_settings_of_the_worker_pods_reach_them_and_they_stay_restricted() {
     let harness = Harness::start().await;
-    let _controller = harness.controller_with(&["--worker-pod", &everything().to_string()]).await;
+    let _controller = harness.controller_of_settings(&[("IMAGEBATCH_WORKER_POD", &everything().to_string())]).await;
     harness.create("dressed", PRODUCTS).await;
     let template = template(&harness, "dressed").await;
     let admitted = admit(&harness, &template).await.expect("the API server admits the pod");
@@ -107,7 +107,7 @@ async fn a_batch_names_its_own_priority_class() {
     let classes: Api<PriorityClass> = Api::all(harness.client.clone());
     classes.create(&PostParams::default(), &class).await.expect("a PriorityClass");
     let settings = json!({ "priorityClassName": harness.namespace });
-    let _controller = harness.controller_with(&["--worker-pod", &settings.to_string()]).await;
+    let _controller = harness.controller_of_settings(&[("IMAGEBATCH_WORKER_POD", &settings.to_string())]).await;
     harness.create("ordinary", PRODUCTS).await;
     let ordinary = template(&harness, "ordinary").await;
     let admitted = admit(&harness, &ordinary).await.expect("the API server admits the pod");
@@ -123,7 +123,7 @@ async fn a_batch_names_its_own_priority_class() {
 #[tokio::test]
 async fn what_the_api_server_refuses_ends_the_controller_at_its_start() {
     let harness = Harness::start().await;
-    harness.check_worker_pod(&["--worker-pod", &everything().to_string()]).await.expect("they are valid");
+    harness.check_worker_pod(&[("IMAGEBATCH_WORKER_POD", &everything().to_string())]).await.expect("they are valid");
     for (settings, expected) in [
         (json!({ "tolerations": [{ "key": "batch", "operator": "Exsts" }] }), "tolerations[0].operator"),
         (json!({ "podLabels": { "team": "a b" } }), "labels"),
@@ -133,7 +133,7 @@ async fn what_the_api_server_refuses_ends_the_controller_at_its_start() {
         ),
         (json!({ "resources": { "limits": { "memory": "lots" } } }), "quantities must match"),
     ] {
-        let error = harness.check_worker_pod(&["--worker-pod", &settings.to_string()]).await;
+        let error = harness.check_worker_pod(&[("IMAGEBATCH_WORKER_POD", &settings.to_string())]).await;
         let error = error.expect_err(&settings.to_string());
         assert!(error.contains(expected) && error.contains("the chart's value worker"), "{settings}: {error}");
     }
@@ -144,7 +144,7 @@ fn settings_that_would_be_ignored_or_weaken_the_pods_are_refused_by_name() {
     let accepted: WorkerPod = everything().to_string().parse().expect("they are accepted");
     assert_eq!(accepted.node_selector.len(), 1);
     for (settings, expected) in [
-        (json!([]), "cannot be read"),
+        (json!([]), "the list"),
         (json!({ "securityContext": { "runAsUser": 0 } }), "cannot be read"),
         (json!({ "volumes": [] }), "cannot be read"),
         (json!({ "tolerations": [{ "kee": "batch" }] }), "tolerations[0].kee is not known"),

@@ -92,7 +92,7 @@ async fn controller() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let settings = std::env::vars().filter(|(name, _)| name.starts_with("IMAGEBATCH_") && !name.contains("FAILPOINTS"));
     let client = Client::try_default().await.expect("a kubeconfig");
-    let context = controller_context(client.clone(), &namespace, &settings.collect(), &[]).await;
+    let context = controller_context(client.clone(), &namespace, &settings.collect()).await;
     run_controller(Api::namespaced(client, &namespace), context).await;
 }
 
