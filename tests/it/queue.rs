@@ -76,6 +76,7 @@ async fn batches_beyond_the_cap_wait_and_the_oldest_is_next() {
     wait_position(&harness, "batch-3", 1).await;
     assert!(!has_job(&harness, "batch-3").await);
     // Who is deleted gives its place up as well.
+    let _collector = harness.collect_jobs();
     harness.delete(&second).await;
     end(&harness, &third).await;
 }
@@ -352,6 +353,7 @@ async fn a_suspended_batch_makes_room_and_gets_in_line_again() {
     let younger = harness.create("younger", PRODUCTS).await;
     wait_position(&harness, "younger", 1).await;
     suspend(&harness, "older", true).await;
+    harness.wait("older", "suspended", |it| condition(it, "Suspended") == "True/Suspended").await;
     harness.wait_job("younger", Stage::Run).await;
     suspend(&harness, "older", false).await;
     let waiting = wait_position(&harness, "older", 1).await;
