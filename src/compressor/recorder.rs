@@ -58,7 +58,9 @@ async fn record(
     while waiting.recv_many(&mut rows, WAITING).await > 0 {
         let records: Vec<OutcomeRecord> = rows.iter().map(|row| OutcomeRecord::new(uid, shard, row)).collect();
         failpoint::around("outcomes.insert", worker.records.insert_outcomes(&records)).await?;
-        rows.iter().for_each(|row| failures.add(row));
+        for row in &rows {
+            failures.add(row);
+        }
         failures.record(&worker, shard).await?;
         rows.drain(..).for_each(|row| counts += row.counts());
         failpoint::around("counts.raise", worker.records.raise_shard(uid, shard, &counts)).await?;

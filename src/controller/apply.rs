@@ -43,11 +43,10 @@ pub(crate) async fn apply_step(context: &Context, batch: &ImageBatch, step: &Ste
         }
         Step::Adjust { stage, suspend, parallelism, deadline_seconds } => {
             // Always all of them: what a field manager does not name any more is removed.
-            let spec = json!({
-                "suspend": suspend,
-                "parallelism": parallelism,
-                "activeDeadlineSeconds": deadline_seconds,
-            });
+            let mut spec = json!({ "suspend": suspend, "parallelism": parallelism });
+            if let Some(seconds) = deadline_seconds {
+                spec["activeDeadlineSeconds"] = json!(seconds);
+            }
             let patch = Patch::Apply(json!({ "apiVersion": "batch/v1", "kind": "Job", "spec": spec }));
             let params = PatchParams::apply(SCALER).force();
             let name = stage.job_name(&batch.name_any());

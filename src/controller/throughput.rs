@@ -74,6 +74,7 @@ mod tests {
     use k8s_openapi::jiff::Timestamp;
 
     use super::*;
+    use crate::records::result::ReportResult;
 
     fn at(seconds: i64) -> Time {
         Time(Timestamp::from_second(1_800_000_000 + seconds).expect("a time"))
@@ -130,7 +131,7 @@ mod tests {
             reused: Some(30),
             ..ImageBatchStatus::default()
         };
-        let ended = Phase::Ended(End::Reported { result: Default::default(), stop: None });
+        let ended = Phase::Ended(End::Reported { result: ReportResult::default(), stop: None });
         step(&mut status, &ended, 100, 90);
         assert_eq!(status.images_per_minute, Some(60));
     }

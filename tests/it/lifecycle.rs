@@ -105,7 +105,12 @@ async fn a_suspended_batch_ends_its_pods_and_goes_on_when_it_is_resumed() {
     assert_reasons(&harness, &["Suspended", "Resumed"]).await;
 
     harness.end_job(&job, "Complete", None).await;
+    // Every stage can be held, also one without a deadline.
     let report = harness.wait_job("held", Stage::Report).await;
+    for (suspend, expected) in [(true, (true, 1, None)), (false, (false, 1, None))] {
+        change(&harness, "held", json!({ "suspend": suspend })).await.expect("it may be suspended");
+        harness.wait_job_until(&report.name_any(), "adjusted", |job| adjustable(job) == expected).await;
+    }
     set_report(&harness, &batch, 1_000, 0).await;
     harness.end_job(&report, "Complete", None).await;
     assert_eq!(condition(&harness.wait_finished("held").await, "Succeeded"), "True/Completed");

@@ -106,3 +106,29 @@ fn time_suspended_does_not_count_towards_the_deadline() {
         assert_eq!(left, 400, "at {now}: what is left stays");
     }
 }
+
+#[test]
+fn what_an_older_release_wrote_is_read() {
+    let batch = serde_json::json!({
+        "apiVersion": "imagebatch.io/v1alpha1", "kind": "ImageBatch", "metadata": { "name": "older" },
+        "spec": { "source": { "upload": { "key": "k", "sha256": "a".repeat(64), "rows": 500, "images": 1_000 } } },
+        "status": {
+            "observedGeneration": 1, "startTime": "2026-01-01T00:00:00Z", "images": 1_000, "succeeded": 4, "failed": 1,
+            "conditions": [{ "type": "Succeeded", "status": "Unknown", "reason": "Running", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z" }],
+        },
+    });
+    let batch: ImageBatch = serde_json::from_value(batch).expect("an ImageBatch");
+    assert_eq!((batch.spec.suspend, &batch.spec.cancel, batch.spec.max_failed_percent), (false, &None, None));
+    let start: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+    assert_eq!(deadline(&batch, Timestamp::now()), start + SignedDuration::from_secs(86_400));
+    let running = plan_of(&batch.spec, &Observed { progress: counts(4, 1), ..observed(0) });
+    assert_eq!(running.phase, Phase::Running);
+    // Its report did not say why images have no result, so the Job does.
+    let report = serde_json::json!({ "rows": 500, "counts": counts(900, 100), "failures": [] });
+    let report: ReportResult = serde_json::from_value(report).expect("a report's result");
+    let late = JobState { ended: Some(JobEnd::DeadlineExceeded), ..JobState::default() };
+    let done = Observed { jobs: [(Stage::Compress, late)].into(), report: Some(report), ..observed(0) };
+    let Phase::Ended(End::Reported { stop, .. }) = plan_of(&batch.spec, &done).phase else { panic!("not ended") };
+    assert_eq!(stop, Some(Stop::DeadlineExceeded));
+}
