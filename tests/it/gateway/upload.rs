@@ -89,6 +89,7 @@ async fn a_csv_becomes_a_batch() {
         fields.insert("compression".to_owned(), compression);
         let sizes = fields.remove("reportSizes");
         fields.insert("report".to_owned(), json!({ "sizes": sizes }));
+        fields.insert("suspend".to_owned(), json!(false));
         let validation = ["onInvalidRow", "onDuplicateSerialNumber"].map(|name| (name.to_owned(), fields.remove(name)));
         fields.insert(
             "validation".to_owned(),

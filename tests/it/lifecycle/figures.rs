@@ -21,11 +21,11 @@ async fn mirrored(harness: &Harness, uid: &str) -> ImageBatchStatus {
 /// Notes every status of the test's batches, until the guard is dropped.
 fn note_statuses(harness: &Harness) -> (Arc<Mutex<Vec<ImageBatchStatus>>>, Running) {
     let noted = Arc::<Mutex<Vec<ImageBatchStatus>>>::default();
-    let (notes, batches) = (Arc::clone(&noted), harness.batches());
+    let (kept, batches) = (Arc::clone(&noted), harness.batches());
     let watch = async move {
         let mut seen = watcher(batches, watcher::Config::default()).applied_objects().boxed();
         while let Some(batch) = seen.next().await {
-            notes.lock().await.extend(batch.expect("the watch goes on").status);
+            kept.lock().await.extend(batch.expect("the watch goes on").status);
         }
     };
     (noted, Running(tokio::spawn(watch)))
