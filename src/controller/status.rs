@@ -194,8 +194,9 @@ fn accepted(
 fn succeeded(status: &ImageBatchStatus, phase: &Phase) -> (Option<bool>, &'static str, String) {
     let images = status.images.unwrap_or_default();
     let end = match phase {
-        Phase::WaitingForSource { reason, message } => return (None, reason, message.clone()),
-        Phase::Queued { reason, message, .. } => return (None, reason, message.clone()),
+        Phase::WaitingForSource { reason, message } | Phase::Queued { reason, message, .. } => {
+            return (None, reason, message.clone());
+        }
         Phase::Suspended => return (None, reason::SUSPENDED, HELD.to_owned()),
         Phase::Stopping(stop) => return (None, reason::STOPPING, format!("ending the batch's pods; {stop}")),
         Phase::Pending => return (None, reason::PENDING, "waiting for a pod".to_owned()),

@@ -194,6 +194,8 @@ fn unknown_field(given: &Value, kept: &Value, path: &str) -> Option<String> {
             let mut pairs = given.iter().zip(kept).enumerate();
             pairs.find_map(|(index, (given, kept))| unknown_field(given, kept, &format!("{path}[{index}]")))
         }
+        // A struct may be written as the list of its fields, which nobody means.
+        (Value::Array(_), Value::Object(_)) => Some(format!("the list {path}")),
         _ => None,
     }
 }

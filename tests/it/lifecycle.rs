@@ -32,11 +32,12 @@ async fn wait_for(harness: &Harness, name: &str, type_: &str, expected: &str) ->
 
 /// Creates a large batch and brings it to its compress Job.
 async fn compressing(harness: &Harness, name: &str, further: &str) -> (ImageBatch, Job) {
-    let batch = harness.create(name, &format!("{UPLOAD}{further}")).await;
-    let ingest = harness.wait_job(name, Stage::Ingest).await;
+    // Boxed: together they make a future that is large for the stack.
+    let batch = Box::pin(harness.create(name, &format!("{UPLOAD}{further}"))).await;
+    let ingest = Box::pin(harness.wait_job(name, Stage::Ingest)).await;
     set_ingest(harness, &batch, 1_000, 40).await;
     harness.end_job(&ingest, "Complete", None).await;
-    (batch, harness.wait_job(name, Stage::Compress).await)
+    (batch, Box::pin(harness.wait_job(name, Stage::Compress)).await)
 }
 
 /// Records a report as the stage does that settles what a stop left.

@@ -144,7 +144,7 @@ fn settings_that_would_be_ignored_or_weaken_the_pods_are_refused_by_name() {
     let accepted: WorkerPod = everything().to_string().parse().expect("they are accepted");
     assert_eq!(accepted.node_selector.len(), 1);
     for (settings, expected) in [
-        (json!([]), "cannot be read"),
+        (json!([]), "the list"),
         (json!({ "securityContext": { "runAsUser": 0 } }), "cannot be read"),
         (json!({ "volumes": [] }), "cannot be read"),
         (json!({ "tolerations": [{ "kee": "batch" }] }), "tolerations[0].kee is not known"),

@@ -3,6 +3,7 @@
 
 use imagebatch::api::image_batch::{ImageBatch, ImageBatchSpec};
 use imagebatch::api::stage::Stage;
+use imagebatch::controller::kueue::Workload;
 use imagebatch::controller::places::Places;
 use imagebatch::records::result::{IngestResult, ReportResult};
 use k8s_openapi::api::batch::v1::Job;
@@ -54,30 +55,30 @@ async fn has_job(harness: &Harness, name: &str) -> bool {
 async fn batches_beyond_the_cap_wait_and_the_oldest_is_next() {
     let harness = Harness::start().await;
     let controller = harness.controller_with(&[("IMAGEBATCH_MAX_ACTIVE_BATCHES", "1")]).await;
-    let first = harness.create("first", PRODUCTS).await;
-    harness.wait_job("first", Stage::Run).await;
-    let second = harness.create("second", PRODUCTS).await;
-    let waiting = wait_position(&harness, "second", 1).await;
+    let first = harness.create("batch-1", PRODUCTS).await;
+    harness.wait_job("batch-1", Stage::Run).await;
+    // Of the same second are those in the order of their names.
+    let second = harness.create("batch-2", PRODUCTS).await;
+    let waiting = wait_position(&harness, "batch-2", 1).await;
     assert_eq!(condition(&waiting, "Succeeded"), "Unknown/Queued");
     assert_eq!(waiting.status.and_then(|it| it.start_time), None, "time in the line is no time of work");
-    let third = harness.create("third", PRODUCTS).await;
-    wait_position(&harness, "third", 2).await;
-    assert!(!has_job(&harness, "second").await && !has_job(&harness, "third").await);
+    let third = harness.create("batch-3", PRODUCTS).await;
+    wait_position(&harness, "batch-3", 2).await;
+    assert!(!has_job(&harness, "batch-2").await && !has_job(&harness, "batch-3").await);
     // Another one learns from the statuses who holds a place.
     drop(controller);
     let _controller = harness.controller_with(&[("IMAGEBATCH_MAX_ACTIVE_BATCHES", "1")]).await;
-    harness.create("fourth", PRODUCTS).await;
-    wait_position(&harness, "fourth", 3).await;
+    harness.create("batch-4", PRODUCTS).await;
+    wait_position(&harness, "batch-4", 3).await;
 
     end(&harness, &first).await;
-    let started = harness.wait_job("second", Stage::Run).await;
-    assert!(started.owner_references()[0].name == "second");
-    wait_position(&harness, "third", 1).await;
-    assert!(!has_job(&harness, "third").await);
+    harness.wait_job("batch-2", Stage::Run).await;
+    wait_position(&harness, "batch-3", 1).await;
+    assert!(!has_job(&harness, "batch-3").await);
     // Who is deleted gives its place up as well.
-    harness.delete(&harness.batches().get("second").await.expect("it is there")).await;
+    let _collector = harness.collect_jobs();
+    harness.delete(&second).await;
     end(&harness, &third).await;
-    let _ = second;
 }
 
 fn object(name: &str, second: i64, reason: Option<&str>) -> ImageBatch {
@@ -141,6 +142,41 @@ async fn without_kueue_a_batch_with_a_queue_says_so_and_starts_nothing() {
     let message = &status.condition("Succeeded").expect("a condition").message;
     assert!(message.contains("kueue.enabled"), "{message}");
     assert!(harness.jobs().list(&ListParams::default()).await.expect("Jobs").items.is_empty());
+}
+
+#[test]
+fn what_a_workload_waits_for_is_told_in_its_own_words() {
+    let condition = |type_: &str, status: &str, message: &str| json!({ "type": type_, "status": status, "reason": "R", "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z" });
+    let pending = condition("QuotaReserved", "False", "insufficient unused quota for cpu");
+    let reserved = condition("QuotaReserved", "True", "quota reserved");
+    let check = json!({ "name": "budget", "state": "Pending", "message": "waits for approval" });
+    for (spec, status, expected) in [
+        (json!({}), json!({}), "Kueue has not considered it yet"),
+        (json!({}), json!({ "conditions": [pending] }), "insufficient unused quota for cpu"),
+        (
+            json!({ "active": true }),
+            json!({ "conditions": [reserved], "admissionChecks": [check] }),
+            "there is room; admission checks: budget Pending waits for approval",
+        ),
+        (
+            json!({ "active": false }),
+            json!({ "conditions": [pending, condition("Evicted", "True", "The workload is deactivated due to retries")] }),
+            "its Workload is switched off: The workload is deactivated due to retries",
+        ),
+        (
+            json!({}),
+            json!({ "conditions": [condition("Finished", "True", "in-compatible selectors")] }),
+            "Kueue has given the Job up: in-compatible selectors",
+        ),
+    ] {
+        let object = json!({
+            "apiVersion": "kueue.x-k8s.io/v1beta2", "kind": "Workload", "metadata": { "name": "w" },
+            "spec": spec, "status": status,
+        });
+        let workload = Workload::read(&serde_json::from_value(object).expect("a Workload"));
+        assert_eq!(workload.message, expected);
+        assert!(!workload.is_ours, "nothing was switched off here");
+    }
 }
 
 /// Kueue's part, played by hand.
@@ -317,6 +353,7 @@ async fn a_suspended_batch_makes_room_and_gets_in_line_again() {
     let younger = harness.create("younger", PRODUCTS).await;
     wait_position(&harness, "younger", 1).await;
     suspend(&harness, "older", true).await;
+    harness.wait("older", "suspended", |it| condition(it, "Suspended") == "True/Suspended").await;
     harness.wait_job("younger", Stage::Run).await;
     suspend(&harness, "older", false).await;
     let waiting = wait_position(&harness, "older", 1).await;
