@@ -67,7 +67,7 @@ pub(super) fn stuck(pods: &[Pod], now: Timestamp) -> Vec<StuckPod> {
 /// Returns when the next pod will be late that now has time left to end.
 pub(super) fn next_late(pods: &[Pod], now: Timestamp) -> Option<SignedDuration> {
     let due = pods.iter().filter_map(|pod| pod.metadata.deletion_timestamp.as_ref());
-    due.map(|due| due.0.duration_since(now) + LATE).filter(|left| left.is_positive()).min()
+    due.map(|due| due.0.duration_since(now) + LATE).filter(SignedDuration::is_positive).min()
 }
 
 /// Returns why pods do not start, as far as they say it themselves: the first one's reason, and how many more

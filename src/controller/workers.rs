@@ -146,7 +146,9 @@ async fn find(context: &Context, batch: &ImageBatch, job_without_pods: Option<St
             warning(context, &namespace, &selector, since).await?.map(|it| pods::no_pods(&job, &it))
         }
         (None, _, Some(pod)) => {
-            let selector = format!("involvedObject.uid={},type=Warning", pod.uid().unwrap_or_default());
+            // That it had no node is over.
+            let uid = pod.uid().unwrap_or_default();
+            let selector = format!("involvedObject.uid={uid},type=Warning,reason!=FailedScheduling");
             let warning = warning(context, &namespace, &selector, Timestamp::UNIX_EPOCH).await?;
             warning.map(|it| pods::not_started(&pod.name_any(), &it))
         }

@@ -9,7 +9,7 @@ mod failover;
 mod kubectl;
 mod kueue;
 mod lifecycle;
-mod lost_node;
+mod nodes;
 mod rights;
 mod upgrade;
 mod upload;
