@@ -1,4 +1,4 @@
-//! The rights of the installation's ServiceAccounts are those that they use: the API server's audit log of the
+//! The rights of the installation's service accounts are those that they use: the API server's audit log of the
 //! end-to-end tests against the rules of their Roles. It runs last: `tests/run e2e` names it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +37,7 @@ fn every_right_is_used_and_none_is_missing() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Returns what each ServiceAccount of the installation did since `AUDIT_SINCE`.
+/// Returns what each `ServiceAccount` of the installation did since `AUDIT_SINCE`.
 fn used() -> BTreeMap<String, BTreeSet<Right>> {
     let since = variable("AUDIT_SINCE");
     let prefix = format!("system:serviceaccount:{}:", variable("DEMO_NAMESPACE"));
@@ -63,7 +63,7 @@ fn used() -> BTreeMap<String, BTreeSet<Right>> {
     used
 }
 
-/// Returns what each ServiceAccount of the installation may do by its bindings.
+/// Returns what each `ServiceAccount` of the installation may do by its bindings.
 fn granted() -> BTreeMap<String, BTreeSet<Right>> {
     let namespace = variable("DEMO_NAMESPACE");
     let list = |kinds: &str| -> Vec<Value> {

@@ -1,4 +1,4 @@
-//! What earlier releases left in a cluster: their CustomResourceDefinitions only get additions, and their
+//! What earlier releases left in a cluster: their `CustomResourceDefinition`s only get additions, and their
 //! ImageBatches are read and brought to their end.
 //!
 //! A release adds its definition and two of its ImageBatches to `tests/data/crd/VERSION`.
@@ -50,9 +50,9 @@ fn compare(old: &Value, new: &Value, path: &str) -> Vec<String> {
         number(new, key).is_some_and(|now| number(old, key).is_none_or(|before| is_narrower(now, before)))
     };
     let changed = |key: &str| new.get(key).is_some() && old.get(key) != new.get(key);
-    let narrowed = UPPER.into_iter().filter(|key| narrower(key, |now, before| now < before));
-    let narrowed = narrowed.chain(LOWER.into_iter().filter(|key| narrower(key, |now, before| now > before)));
-    for key in narrowed.chain(RESTRICTIONS.into_iter().filter(|key| changed(key))) {
+    let bounds = UPPER.into_iter().filter(|key| narrower(key, |now, before| now < before));
+    let bounds = bounds.chain(LOWER.into_iter().filter(|key| narrower(key, |now, before| now > before)));
+    for key in bounds.chain(RESTRICTIONS.into_iter().filter(|key| changed(key))) {
         found.push(format!("{path}: {key} was {} and is {}", show(old.get(key)), show(new.get(key))));
     }
     if let Some(words) = new.get("enum") {
