@@ -139,12 +139,6 @@ impl Harness {
         controller::probe::check_worker_pod(&context).await.map_err(|error| format!("{error:#}"))
     }
 
-    async fn context_of_settings(&self, variables: &[(&str, &str)]) -> Context {
-        let mut environment = self.environment.clone();
-        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        controller_context(self.client.clone(), &self.namespace, &environment).await
-    }
-
     /// Runs a controller that works in the test's namespace and watches these batches.
     pub(crate) async fn controller_of(&self, batches: Api<ImageBatch>) -> Running {
         Running(tokio::spawn(run_controller(batches, self.controller_context().await)))
