@@ -13,14 +13,18 @@ struct Cordon(Vec<String>);
 impl Cordon {
     fn new() -> Self {
         let nodes = Self(kubectl(&["get", "nodes", "--output=name"]).lines().map(str::to_owned).collect());
-        nodes.0.iter().for_each(|node| drop(kubectl(&["cordon", node])));
+        for node in &nodes.0 {
+            kubectl(&["cordon", node]);
+        }
         nodes
     }
 }
 
 impl Drop for Cordon {
     fn drop(&mut self) {
-        self.0.iter().for_each(|node| drop(kubectl(&["uncordon", node])));
+        for node in &self.0 {
+            kubectl(&["uncordon", node]);
+        }
     }
 }
 
