@@ -278,12 +278,13 @@ async fn stage(
             stop.cancel();
         }
     });
-    let run = async {
+    // Boxed, as it is large and would be held several times over.
+    let run = Box::pin(async {
         let worker = Worker::new(args, input, stop).await?;
         let result = work(&worker).await;
         worker.sandbox.end().await;
         result
-    };
+    });
     let result = logged(run).instrument(span).await;
     signal.abort();
     result
