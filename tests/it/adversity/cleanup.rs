@@ -104,7 +104,7 @@ async fn a_batch_can_be_deleted_in_each_phase() {
     let cases: Vec<(&str, &str)> = phases.iter().flat_map(|it| [(*it, "Retain"), (*it, "Delete")]).collect();
     futures::future::join_all(cases.iter().map(async |&(phase, policy)| {
         let name = format!("{phase}-{}", policy.to_lowercase());
-        let batch = reach(&harness, phase, &name, policy).await;
+        let batch = Box::pin(reach(&harness, phase, &name, policy)).await;
         harness.batches().delete(&name, &DeleteParams::default()).await.expect("it can be deleted");
         wait_gone(&harness, &batch).await;
         let jobs = ListParams::default().labels(&format!("imagebatch.io/batch-uid={}", uid(&batch)));
@@ -195,7 +195,7 @@ async fn a_namespace_goes_although_batches_run_in_it() {
     let _controller = harness.controller().await;
     let mut batches = Vec::new();
     for (phase, policy) in [("waiting", "Delete"), ("pending", "Retain"), ("running", "Delete")] {
-        batches.push(reach(&harness, phase, phase, policy).await);
+        batches.push(Box::pin(reach(&harness, phase, phase, policy)).await);
     }
     let namespaces = Api::<Namespace>::all(harness.client.clone());
     namespaces.delete(&harness.namespace, &DeleteParams::default()).await.expect("it can be deleted");

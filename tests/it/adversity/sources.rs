@@ -1,4 +1,4 @@
-//! ConfigMaps that change, vanish, or hold something else than text.
+//! A `ConfigMap` that changes, vanishes, or holds something else than text.
 
 use imagebatch::api::source::{ConfigMapKey, Source};
 use imagebatch::api::stage::Stage;
@@ -76,7 +76,7 @@ async fn a_config_map_that_changes_while_it_is_read_is_read_as_it_was_first() {
     std::fs::create_dir_all(&folder).expect("a folder");
     let write = |product: &str, rows: usize| {
         let url = harness.origin.url("mountain-thumb.jpg");
-        let rows: String = (1..=rows).map(|row| format!("{row},{product},{url}?{row}\n")).collect();
+        let rows = (1..=rows).map(|row| format!("{row},{product},{url}?{row}\n")).collect::<Vec<_>>().concat();
         std::fs::write(folder.join("products.csv"), format!("{HEADER}{rows}")).expect("it can be written");
     };
     let reference = ConfigMapKey { name: "catalogue".to_owned(), key: "products.csv".to_owned() };
