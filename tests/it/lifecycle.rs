@@ -177,6 +177,8 @@ async fn a_batch_cancelled_before_its_source_is_read_ends_without_a_report() {
     // A suspended one too: it could not end otherwise.
     change(&harness, "early", json!({ "suspend": true })).await.expect("it may be suspended");
     harness.wait_job_until(&ingest.name_any(), "suspended", |job| adjustable(job).0).await;
+    // A change before the status is written would keep it from being written.
+    harness.wait("early", "held", |it| condition(it, "Suspended").starts_with("True")).await;
     change(&harness, "early", json!({ "cancel": { "reason": "by mistake" } })).await.expect("it may be cancelled");
     let finished = harness.wait_finished("early").await;
     for (type_, expected) in [
