@@ -181,13 +181,12 @@ pub enum StageError {
 
 impl StageError {
     /// Returns the exit code that tells the Job whether to run the stage again, where it is not to be counted as
-    /// a failure like others.
+    /// a failure like others. An object that is missing may be there again: a store that has just started answers
+    /// 404 for what it has not found yet.
     #[must_use]
     pub fn exit_code(&self) -> Option<u8> {
         match self {
-            Self::ReadInput(_) | Self::PlanMemory(_) | Self::MissingObject(_) | Self::ParseObject { .. } => {
-                Some(PERMANENT_EXIT_CODE)
-            }
+            Self::ReadInput(_) | Self::PlanMemory(_) => Some(PERMANENT_EXIT_CODE),
             Self::Interrupted => Some(INTERRUPTED_EXIT_CODE),
             _ => None,
         }
