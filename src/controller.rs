@@ -11,16 +11,21 @@
 //! anywhere: names are deterministic, and results are read from the records, not remembered.
 
 pub mod apply;
+pub mod batches;
 pub mod cleanup;
+pub mod client;
 pub mod collect;
 pub mod context;
 pub mod deliver;
 pub mod error;
 pub mod health;
 pub mod job;
+pub mod jobs;
 pub mod lineage;
+pub mod list;
 pub mod observe;
 pub mod plan;
+pub mod progress;
 pub mod status;
 pub mod webhook;
 
@@ -28,15 +33,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::api::Api;
+use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::{Action, Config, Controller, Error as ControllerError};
 use kube::runtime::finalizer::{Error as FinalizerError, Event, finalizer};
-use kube::runtime::watcher;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::image_batch::ImageBatch;
@@ -45,18 +49,19 @@ use crate::api::status::ImageBatchStatus;
 use crate::failpoint;
 use crate::records::request::Origin;
 use crate::telemetry;
-use context::{Context, ControllerArgs, STATUS_INTERVAL};
+use context::{Context, ControllerArgs, OWN_WRITE, STATUS_INTERVAL};
 use error::{RECONCILE_TIMEOUT, ReconcileError};
 use observe::{Observed, Retried, observe};
 use plan::{End, Phase, Plan, Subject, plan};
 
 /// Retry of a source that is not there.
 const SOURCE_INTERVAL: Duration = Duration::from_secs(5);
-const CONCURRENT_RECONCILES: u16 = 8;
+/// A batch whose Job works changes by events; this is for what no event tells, such as a deadline.
+const RUNNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Connects, makes the indexes, and runs until SIGTERM.
 pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
-    let client = kube::Client::try_default().await?;
+    let client = client::connect().await?;
     let context = Arc::new(Context::new(client, args).await?);
     let (ready, is_ready) = watch::channel(false);
     let stop = CancellationToken::new();
@@ -68,7 +73,7 @@ pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
         }
         ready.send_replace(true);
         tracing::info!(namespaces = ?context.namespaces, "controller started");
-        let batches = Api::all(context.client.clone());
+        let batches = vec![Api::all(context.client.clone())];
         let grace = Duration::from_secs(args.upload_grace_seconds);
         tokio::select! {
             () = run(batches, Arc::clone(&context), stop.clone().cancelled_owned()) => {}
@@ -97,30 +102,39 @@ async fn collect_again_and_again(context: &Context, grace: Duration) {
     }
 }
 
-/// Brings these ImageBatches to their end until `shutdown`, then lets reconciles in progress end.
+/// Brings these ImageBatches to their end until `shutdown`, then lets reconciles in progress end. Once for a
+/// context.
 pub async fn run(
-    batches: Api<ImageBatch>,
+    batches: Vec<Api<ImageBatch>>,
     context: Arc<Context>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let mut controller = Controller::new(batches, watcher::Config::default())
-        .with_config(Config::default().concurrency(CONCURRENT_RECONCILES))
-        .graceful_shutdown_on(shutdown);
-    let managed = format!("app.kubernetes.io/managed-by={}", labels::CONTROLLER);
-    for namespace in &context.namespaces {
-        let jobs = Api::<Job>::namespaced(context.client.clone(), namespace);
-        controller = controller.owns(jobs, watcher::Config::default().labels(&managed));
-    }
-    controller
-        .run(reconcile, error_policy, context)
+    let (batches, unreadable) = batches::watch(&context, batches);
+    let controller = Controller::for_stream(batches, context.batches.open())
+        .with_config(Config::default().concurrency(context.concurrent_reconciles))
+        .reconcile_on(jobs::watch(&context))
+        .reconcile_on(progress::watch(&context))
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, error_policy, Arc::clone(&context))
         .for_each(|result| async move {
-            // Errors of reconciles are logged by the policy; these are the watches'.
+            // Errors of reconciles are logged by the policy, those of watches where they are watched.
             match result {
                 Ok(_) | Err(ControllerError::ReconcilerFailed(..) | ControllerError::ObjectNotFound(_)) => {}
-                Err(error) => tracing::warn!(%error, "a watch failed, it starts again"),
+                Err(error) => tracing::error!(%error, "the controller's queue failed"),
             }
-        })
-        .await;
+        });
+    tokio::select! {
+        () = controller => {}
+        () = tell_of_unreadable(&context, unreadable) => {}
+    }
+}
+
+async fn tell_of_unreadable(context: &Context, mut unreadable: mpsc::Receiver<InvalidObject>) {
+    while let Some(invalid) = unreadable.recv().await {
+        apply::publish_unreadable(&context.recorder, &invalid).await;
+    }
+    // Its sender goes with the watch, whose end is the controller's to tell.
+    std::future::pending().await
 }
 
 /// Brings one batch a step further.
@@ -142,7 +156,7 @@ async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Resul
             Event::Cleanup(batch) => {
                 let now = Time(Timestamp::now());
                 failpoint::around("batch.cleanup", cleanup::clean_up(&context, &batch, now)).await?;
-                context.note_written(&batch.uid().unwrap_or_default(), true);
+                context.forget(&batch.uid().unwrap_or_default());
                 Ok(Action::await_change())
             }
         }
@@ -160,8 +174,11 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         return Ok(Action::await_change());
     }
     let (uid, namespace) = (batch.uid().unwrap_or_default(), batch.namespace().unwrap_or_default());
+    if context.is_behind(&uid, batch.metadata.resource_version.as_deref()) {
+        return Ok(Action::requeue(OWN_WRITE));
+    }
     let enabled = context.is_enabled(&namespace);
-    let observed = if enabled { observe(&context.client, &context.records, batch).await? } else { Observed::default() };
+    let observed = if enabled { observe(context, batch).await? } else { Observed::default() };
     let now = Time(Timestamp::now());
     let start = before.start_time.as_ref().map_or(now.0, |it| it.0);
     let deadline = start.saturating_add(SignedDuration::from_secs(batch.spec.active_deadline_seconds)).unwrap_or(start);
@@ -171,7 +188,10 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         lineage::note_retry(context, batch, retry).await?;
     }
     if let Some(step) = &plan.step {
-        apply::apply_step(&context.client, &context.recorder, &context.worker, batch, step).await?;
+        let job = apply::apply_step(&context.client, &context.recorder, &context.worker, batch, step).await?;
+        if let Some(job) = &job {
+            context.jobs.note(job);
+        }
     }
     let keys = context.storage.keys().batch_or_retry(&namespace, &uid, retry);
     let status = status::compute_status(batch, &keys, &observed, &plan, &now);
@@ -190,10 +210,13 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         failpoint::around("status.mirror", context.records.mirror_status(&uid, &origin, &status)).await?;
         // Events before the status, so that who waits for Finished finds them all.
         apply::publish_changes(&context.recorder, batch, &status).await;
-        apply::apply_status(&context.client, batch, &status).await?;
-        context.note_written(&uid, status.is_finished());
+        let version = apply::apply_status(&context.client, batch, &status).await?;
+        context.note_written(&uid, version.as_deref());
+        if status.is_finished() {
+            context.forget(&uid);
+        }
     }
-    Ok(next(&plan))
+    Ok(next(&plan, &observed))
 }
 
 /// Whether the batch ended because its events cannot be signed.
@@ -205,10 +228,14 @@ fn is_mere_progress(before: &ImageBatchStatus, after: &ImageBatchStatus) -> bool
     before.conditions == after.conditions && before.observed_generation == after.observed_generation
 }
 
-fn next(plan: &Plan) -> Action {
+/// When to look again by itself; before that, a change of the ImageBatch, its Jobs or its progress comes.
+fn next(plan: &Plan, observed: &Observed) -> Action {
     match plan.phase {
         Phase::Ended(_) => Action::await_change(),
         Phase::WaitingForSource { .. } => Action::requeue(SOURCE_INTERVAL),
+        _ if plan.step.is_some() || observed.jobs.values().any(|job| job.ended.is_none()) => {
+            Action::requeue(RUNNING_INTERVAL)
+        }
         _ => Action::requeue(STATUS_INTERVAL),
     }
 }

@@ -1,8 +1,10 @@
 //! Carries out a plan's step, writes the status, and tells people by Events.
 
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::core::error_boundary::InvalidObject;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
@@ -11,51 +13,72 @@ use super::context::Context;
 use super::error::ReconcileError;
 use super::job::{WorkerArgs, job};
 use super::plan::Step;
-use crate::api::condition::{ACCEPTED, SUCCEEDED, Statement, set_condition};
+use crate::api::condition::{ACCEPTED, SUCCEEDED, Statement, reason, set_condition};
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::stage::Stage;
 use crate::api::status::ImageBatchStatus;
 use crate::failpoint;
+use crate::manifest::problem::shorten;
 
+/// Bytes of a parser's message in an Event, whose note has at most 1 KiB.
+const MAX_NOTE: usize = 600;
 /// Field manager of what may change in a Job that exists.
 const SCALER: &str = "imagebatch-controller-scale";
 /// Field manager of the condition that says what became of the webhook.
 const NOTIFIER: &str = "imagebatch-controller-webhook";
 
-/// Carries out a step; may be repeated.
+/// Carries out a step; may be repeated. Returns the Job as it is now, where there is one.
 pub(crate) async fn apply_step(
     client: &Client,
     recorder: &Recorder,
     settings: &WorkerArgs,
     batch: &ImageBatch,
     step: &Step,
-) -> Result<(), ReconcileError> {
+) -> Result<Option<Job>, ReconcileError> {
     let jobs = Api::<Job>::namespaced(client.clone(), &batch.namespace().unwrap_or_default());
     if let Step::Scale(parallelism) = step {
         let name = Stage::Compress.job_name(&batch.name_any());
         let patch = json!({ "apiVersion": "batch/v1", "kind": "Job", "spec": { "parallelism": parallelism } });
         let params = PatchParams::apply(SCALER).force();
-        jobs.patch(&name, &params, &Patch::Apply(patch)).await.map_err(ReconcileError::ApplyJob)?;
-        return Ok(());
+        return jobs.patch(&name, &params, &Patch::Apply(patch)).await.map(Some).map_err(ReconcileError::ApplyJob);
     }
-    let Some(job) = job(batch, step, settings).map_err(ReconcileError::BuildJob)? else { return Ok(()) };
+    let Some(job) = job(batch, step, settings).map_err(ReconcileError::BuildJob)? else { return Ok(None) };
     let name = job.name_any();
-    // Not forced: a Job of that name that belongs to an earlier ImageBatch must go first.
-    let params = PatchParams::apply(labels::CONTROLLER);
-    let patch = Patch::Apply(&job);
-    let apply = failpoint::around("job.apply", jobs.patch(&name, &params, &patch));
-    apply.await.map_err(ReconcileError::ApplyJob)?;
+    // Created, not applied: one that the watch has not shown yet stays as it is.
+    let params = PostParams { field_manager: Some(labels::CONTROLLER.to_owned()), ..PostParams::default() };
+    let job = match failpoint::around("job.apply", jobs.create(&params, &job)).await {
+        Ok(job) => job,
+        Err(kube::Error::Api(status)) if status.is_already_exists() => return find_job(&jobs, batch, &job).await,
+        Err(error) => return Err(ReconcileError::ApplyJob(error)),
+    };
     publish(recorder, batch, EventType::Normal, "JobCreated", "CreateJob", format!("created Job {name}")).await;
-    Ok(())
+    Ok(Some(job))
 }
 
-/// Writes the status.
+/// Returns the Job of that name that exists already, if it is the batch's. One that lost its labels, by which the
+/// watch finds it, gets them back.
+async fn find_job(jobs: &Api<Job>, batch: &ImageBatch, wanted: &Job) -> Result<Option<Job>, ReconcileError> {
+    let name = wanted.name_any();
+    let Some(found) = jobs.get_opt(&name).await.map_err(ReconcileError::ApplyJob)? else { return Ok(None) };
+    if !found.owner_references().iter().any(|it| Some(&it.uid) == batch.metadata.uid.as_ref()) {
+        return Err(ReconcileError::JobTaken(name));
+    }
+    if wanted.labels().iter().all(|label| found.labels().get_key_value(label.0) == Some(label)) {
+        return Ok(Some(found));
+    }
+    let metadata = json!({ "uid": found.metadata.uid, "labels": wanted.labels() });
+    let patch = json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": metadata });
+    let params = PatchParams::apply(labels::CONTROLLER).force();
+    jobs.patch(&name, &params, &Patch::Apply(patch)).await.map(Some).map_err(ReconcileError::ApplyJob)
+}
+
+/// Writes the status; returns the resource version that the ImageBatch has since.
 pub(crate) async fn apply_status(
     client: &Client,
     batch: &ImageBatch,
     status: &ImageBatchStatus,
-) -> Result<(), ReconcileError> {
+) -> Result<Option<String>, ReconcileError> {
     let api = Api::<ImageBatch>::namespaced(client.clone(), &batch.namespace().unwrap_or_default());
     let patch = json!({
         "apiVersion": ImageBatch::api_version(&()),
@@ -65,8 +88,7 @@ pub(crate) async fn apply_status(
     let params = PatchParams::apply(labels::CONTROLLER).force();
     let (name, patch) = (batch.name_any(), Patch::Apply(patch));
     let apply = failpoint::around("status.patch", api.patch_status(&name, &params, &patch));
-    apply.await.map_err(ReconcileError::PatchStatus)?;
-    Ok(())
+    Ok(apply.await.map_err(ReconcileError::PatchStatus)?.metadata.resource_version)
 }
 
 /// Sets a condition of a batch that is finished, and publishes it where it decides something. Returns the
@@ -117,11 +139,42 @@ pub(crate) async fn publish_changes(recorder: &Recorder, batch: &ImageBatch, sta
     }
 }
 
+/// Tells of an ImageBatch that cannot be read.
+pub(crate) async fn publish_unreadable(recorder: &Recorder, invalid: &InvalidObject) {
+    let InvalidObject { error, metadata } = invalid;
+    let note = format!(
+        "this version of the controller cannot read the ImageBatch, and nothing is done for it; correct it, or \
+         upgrade the controller: {}",
+        shorten(error, MAX_NOTE)
+    );
+    let reference = ObjectReference {
+        api_version: Some(ImageBatch::api_version(&()).into_owned()),
+        kind: Some(ImageBatch::kind(&()).into_owned()),
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        uid: metadata.uid.clone(),
+        ..ObjectReference::default()
+    };
+    publish_for(recorder, &reference, EventType::Warning, reason::UNREADABLE, "Read", note).await;
+}
+
 async fn publish(recorder: &Recorder, batch: &ImageBatch, type_: EventType, reason: &str, action: &str, note: String) {
+    publish_for(recorder, &batch.object_ref(&()), type_, reason, action, note).await;
+}
+
+async fn publish_for(
+    recorder: &Recorder,
+    reference: &ObjectReference,
+    type_: EventType,
+    reason: &str,
+    action: &str,
+    note: String,
+) {
     let event =
         Event { type_, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: None };
     // An Event is a courtesy; the batch goes on without it.
-    if let Err(error) = recorder.publish(&event, &batch.object_ref(&())).await {
-        tracing::warn!(batch.name = batch.name_any(), reason, %error, "failed to publish an Event");
+    if let Err(error) = recorder.publish(&event, reference).await {
+        let (name, namespace) = (&reference.name, &reference.namespace);
+        tracing::warn!(batch.name = name, batch.namespace = namespace, reason, %error, "failed to publish an Event");
     }
 }

@@ -1,14 +1,17 @@
-//! Clients and settings of the controller, and when each batch's status was last written.
+//! Clients and settings of the controller, what its watches know, and when each batch's status was last written.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
+use super::batches::Batches;
 use super::job::WorkerArgs;
+use super::jobs::{Jobs, version_of};
+use super::progress::Progress;
 use crate::api::labels;
 use crate::egress::{Egress, EgressArgs};
 use crate::records::{Patience, Records, RecordsArgs};
@@ -16,6 +19,8 @@ use crate::storage::{Storage, StorageArgs};
 
 /// A batch's status is written at most this often while only its counts change.
 pub(super) const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+/// The watch is waited for that long to show what was written.
+pub(super) const OWN_WRITE: Duration = Duration::from_secs(2);
 
 /// Runs the controller.
 #[derive(Args, Debug)]
@@ -29,6 +34,9 @@ pub struct ControllerArgs {
     /// Seconds after which an uploaded CSV that no ImageBatch claims is removed.
     #[arg(long, env = "IMAGEBATCH_UPLOAD_GRACE_SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(600..=2_592_000))]
     pub upload_grace_seconds: u64,
+    /// ImageBatches that are reconciled at the same time.
+    #[arg(long, env = "IMAGEBATCH_CONCURRENT_RECONCILES", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrent_reconciles: u16,
     /// How the pods of Jobs are made.
     #[command(flatten)]
     pub worker: WorkerArgs,
@@ -52,8 +60,15 @@ pub struct Context {
     pub(super) namespaces: BTreeSet<String>,
     pub(super) worker: WorkerArgs,
     pub(super) recorder: Recorder,
-    /// When the status of a batch was last written, to hold back mere progress.
-    written: Mutex<HashMap<String, Instant>>,
+    pub(super) concurrent_reconciles: u16,
+    /// What the watch of ImageBatches knows.
+    pub(super) batches: Batches,
+    /// What the watches of Jobs know.
+    pub(super) jobs: Jobs,
+    /// What the last look at the records saw of running batches.
+    pub(super) progress: Progress,
+    /// When the status of a batch was last written, to hold back mere progress, and the version it has since.
+    written: Mutex<HashMap<String, (Instant, u64)>>,
 }
 
 impl Context {
@@ -67,6 +82,10 @@ impl Context {
             namespaces: args.namespaces.iter().cloned().collect(),
             worker: args.worker.clone(),
             recorder: Recorder::new(client.clone(), reporter),
+            concurrent_reconciles: args.concurrent_reconciles,
+            batches: Batches::default(),
+            jobs: Jobs::default(),
+            progress: Progress::default(),
             written: Mutex::default(),
             client,
         })
@@ -78,16 +97,28 @@ impl Context {
 
     /// Returns how long mere progress of a batch has to wait, or `None` when it may be written now.
     pub(super) fn hold_back(&self, uid: &str) -> Option<Duration> {
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        STATUS_INTERVAL.checked_sub(written.get(uid)?.elapsed())
+        STATUS_INTERVAL.checked_sub(self.written().get(uid)?.0.elapsed())
     }
 
-    pub(super) fn note_written(&self, uid: &str, finished: bool) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if finished {
-            written.remove(uid);
-        } else {
-            written.insert(uid.to_owned(), Instant::now());
-        }
+    /// Whether the watch has not shown yet what was last written of a batch. Who goes on all the same writes it a
+    /// second time, with its Events.
+    pub(super) fn is_behind(&self, uid: &str, resource_version: Option<&str>) -> bool {
+        let written = self.written();
+        written.get(uid).is_some_and(|(at, version)| at.elapsed() < OWN_WRITE && version_of(resource_version) < *version)
+    }
+
+    /// Notes that a batch's status was written, and the resource version it has since.
+    pub(super) fn note_written(&self, uid: &str, resource_version: Option<&str>) {
+        self.written().insert(uid.to_owned(), (Instant::now(), version_of(resource_version)));
+    }
+
+    /// Forgets a batch that has ended.
+    pub(super) fn forget(&self, uid: &str) {
+        self.written().remove(uid);
+        self.progress.forget(uid);
+    }
+
+    fn written(&self) -> MutexGuard<'_, HashMap<String, (Instant, u64)>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -35,6 +35,12 @@ pub enum ReconcileError {
     /// The stage's input cannot be written as JSON.
     #[error("failed to build a Job")]
     BuildJob(#[source] serde_json::Error),
+    /// The watch of a namespace's Jobs has not been answered yet.
+    #[error("the Jobs of namespace {0:?} are not known yet: their watch has not been answered")]
+    JobsUnknown(String),
+    /// A Job's name is taken by one that is not the batch's.
+    #[error("Job {0:?} exists and does not belong to this ImageBatch; it must go first")]
+    JobTaken(String),
     /// A Job cannot be created or scaled.
     #[error("failed to apply a Job")]
     ApplyJob(#[source] kube::Error),

@@ -1,7 +1,7 @@
 //! Progress counts of running shards. They only ever grow, and go when the batch is finished: the
 //! report's totals are final, these are for people who watch.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
@@ -16,6 +16,15 @@ pub(super) const SHARDS: &str = "shards";
 struct ShardRecord {
     #[serde(rename = "_id")]
     id: String,
+    batch: String,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+/// The sum of a batch's shards.
+#[derive(Deserialize, Debug)]
+struct SumRecord {
+    #[serde(rename = "_id")]
     batch: String,
     #[serde(flatten)]
     counts: Counts,
@@ -58,16 +67,33 @@ impl Records {
 
     /// Returns the sum of a batch's shards.
     pub async fn progress(&self, batch: &str) -> Result<Counts, RecordError> {
-        let mut sum = Counts::default();
-        for record in self.shards(batch).await? {
-            sum += record.counts;
+        Ok(self.progress_of(&[batch.to_owned()]).await?.remove(batch).unwrap_or_default())
+    }
+
+    /// Returns the sums of these batches' shards, by batch; none for one without shards.
+    pub async fn progress_of(&self, batches: &[String]) -> Result<HashMap<String, Counts>, RecordError> {
+        if batches.is_empty() {
+            return Ok(HashMap::new());
         }
-        Ok(sum)
+        let shards = self.collection::<Document>(SHARDS);
+        let sums = [
+            doc! { "$match": { "batch": { "$in": batches } } },
+            doc! { "$group": {
+                "_id": "$batch", "succeeded": { "$sum": "$succeeded" }, "failed": { "$sum": "$failed" },
+                "keptOriginal": { "$sum": "$keptOriginal" }, "bytesIn": { "$sum": "$bytesIn" }, "bytesOut": { "$sum": "$bytesOut" },
+            } },
+        ];
+        let sums: Vec<SumRecord> = self
+            .run("read progress", || async {
+                shards.aggregate(sums.clone()).with_type().await?.try_collect().await
+            })
+            .await?;
+        Ok(sums.into_iter().map(|it| (it.batch, it.counts)).collect())
     }
 
     async fn shards(&self, batch: &str) -> Result<Vec<ShardRecord>, RecordError> {
         let shards = self.collection::<ShardRecord>(SHARDS);
-        self.run("read progress", || async { shards.find(doc! { "batch": batch }).await?.try_collect().await }).await
+        self.run("read shards", || async { shards.find(doc! { "batch": batch }).await?.try_collect().await }).await
     }
 
     /// Deletes the progress counts of a finished batch.
