@@ -77,6 +77,15 @@ bench-pipeline: ## Measure a compressor pod against scripts with sharp and with 
 	tests/cluster/services up
 	eval "$$(tests/cluster/services env)" && tests/bench/pipeline/bench
 
+.PHONY: bench-operator
+bench-operator: ## Measure the controller on 1,000 ImageBatches at once and beside 10,000 finished ones, with plain Jobs as the floor.
+	cargo build --profile $${IMAGEBATCH_PROFILE:-release} --bin controller
+	tests/bench/operator/bench
+
+.PHONY: bench-operator-real
+bench-operator-real: ## Measure 50 ImageBatches to their end on the demo's node, with plain Jobs as the floor (after `make demo`).
+	eval "$$(tests/demo/demo env)" && tests/bench/operator/bench --real
+
 .PHONY: fuzz
 fuzz: ## Fuzz CSV parsing, URL cells, CSV export and every decoder of the codec for a minute each (nightly Rust, cargo-fuzz).
 	tests/run fuzz

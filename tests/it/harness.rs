@@ -5,6 +5,7 @@ pub(crate) mod bombs;
 pub(crate) mod origin;
 pub(crate) mod pods;
 pub(crate) mod process;
+pub(crate) mod proxy;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -136,6 +137,13 @@ impl Harness {
     /// Runs a controller that works in the test's namespace and watches these batches.
     pub(crate) async fn controller_of(&self, batches: Api<ImageBatch>) -> Running {
         Running(tokio::spawn(run_controller(batches, self.controller_context().await)))
+    }
+
+    /// Runs a controller for the test's namespace that speaks to the API server by this client.
+    pub(crate) async fn controller_by(&self, client: Client) -> Running {
+        let batches = Api::namespaced(client.clone(), &self.namespace);
+        let context = controller_context(client, &self.namespace, &self.environment).await;
+        Running(tokio::spawn(run_controller(batches, context)))
     }
 
     /// Removes uploads of the test's namespace that no batch claims, as the controller does now and then.

@@ -17,4 +17,5 @@ mod path;
 mod repeat;
 mod retry;
 mod sandbox;
+mod scale;
 mod webhook;
