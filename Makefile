@@ -41,9 +41,10 @@ test-faults: ## Run a batch on a real cluster while pods, stores and hosts fail;
 	tests/run faults
 
 .PHONY: soak
-soak: ## The long form of test-faults: 10,000 images and 70 kills, then 100,000 images; half an hour.
+soak: ## The long form of test-faults: 10,000 images and 70 kills, then 100,000 images; a minute without API server; half an hour.
 	FAULTS=long tests/run faults
 	FAULTS=none tests/run faults
+	TEST_STORM_SECONDS=60 tests/run it --test it scale::an_api_server -- --nocapture
 
 .PHONY: lint
 lint: ## Check format, clippy, rustdoc and shell scripts.

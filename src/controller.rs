@@ -53,9 +53,13 @@ use context::{Context, ControllerArgs, OWN_WRITE, STATUS_INTERVAL};
 use error::{RECONCILE_TIMEOUT, ReconcileError};
 use observe::{Observed, Retried, observe};
 use plan::{End, Phase, Plan, Subject, plan};
+use progress::Seen;
 
 /// Retry of a source that is not there.
 const SOURCE_INTERVAL: Duration = Duration::from_secs(5);
+/// While more batches come than can be reconciled, their first status waits for so long at most.
+const FIRST_STATUS: SignedDuration = SignedDuration::from_secs(30);
+const FIRST_STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// A batch whose Job works changes by events; this is for what no event tells, such as a deadline.
 const RUNNING_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -139,24 +143,35 @@ async fn tell_of_unreadable(context: &Context, mut unreadable: mpsc::Receiver<In
 
 /// Brings one batch a step further.
 pub async fn reconcile(batch: Arc<ImageBatch>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    tokio::time::timeout(RECONCILE_TIMEOUT, reconcile_batch(batch, context))
+    let _reconciling = context.reconciling();
+    tokio::time::timeout(RECONCILE_TIMEOUT, reconcile_batch(batch, &context))
         .await
         .map_err(|_| ReconcileError::Timeout)?
 }
 
-async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+async fn reconcile_batch(batch: Arc<ImageBatch>, context: &Context) -> Result<Action, ReconcileError> {
     let namespace = batch.namespace().unwrap_or_default();
-    if !context.is_enabled(&namespace) && batch.metadata.deletion_timestamp.is_none() {
-        return advance(&batch, &context).await;
+    let uid = batch.uid().unwrap_or_default();
+    if context.is_behind(&uid, batch.metadata.resource_version.as_deref()) {
+        return Ok(Action::requeue(OWN_WRITE));
+    }
+    let is_wanted = batch.metadata.deletion_timestamp.is_none();
+    if is_wanted && !context.is_enabled(&namespace) {
+        return advance(&batch, context).await;
     }
     let api = Api::<ImageBatch>::namespaced(context.client.clone(), &namespace);
+    if is_wanted && !apply::has_finalizer(&batch) {
+        let Some(batch) = apply::add_finalizer(&api, &batch).await? else { return Ok(Action::await_change()) };
+        context.note_written(&uid, batch.metadata.resource_version.as_deref());
+        return advance(&batch, context).await;
+    }
     finalizer(&api, labels::FINALIZER, batch, |event| async {
         match event {
-            Event::Apply(batch) => advance(&batch, &context).await,
+            Event::Apply(batch) => advance(&batch, context).await,
             Event::Cleanup(batch) => {
                 let now = Time(Timestamp::now());
-                failpoint::around("batch.cleanup", cleanup::clean_up(&context, &batch, now)).await?;
-                context.forget(&batch.uid().unwrap_or_default());
+                failpoint::around("batch.cleanup", cleanup::clean_up(context, &batch, now)).await?;
+                context.forget(&uid);
                 Ok(Action::await_change())
             }
         }
@@ -174,9 +189,6 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         return Ok(Action::await_change());
     }
     let (uid, namespace) = (batch.uid().unwrap_or_default(), batch.namespace().unwrap_or_default());
-    if context.is_behind(&uid, batch.metadata.resource_version.as_deref()) {
-        return Ok(Action::requeue(OWN_WRITE));
-    }
     let enabled = context.is_enabled(&namespace);
     let observed = if enabled { observe(context, batch).await? } else { Observed::default() };
     let now = Time(Timestamp::now());
@@ -191,7 +203,12 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         let job = apply::apply_step(&context.client, &context.recorder, &context.worker, batch, step).await?;
         if let Some(job) = &job {
             context.jobs.note(job);
+            context.progress.begin(batch, Seen { ingest: observed.ingest.clone(), counts: observed.progress });
         }
+    }
+    if before.start_time.is_none() && context.is_saturated() && age(batch, now.0) < FIRST_STATUS {
+        // The Jobs of those that wait come before what is said of this one, which is then said once with its pod.
+        return Ok(Action::requeue(FIRST_STATUS_INTERVAL));
     }
     let keys = context.storage.keys().batch_or_retry(&namespace, &uid, retry);
     let status = status::compute_status(batch, &keys, &observed, &plan, &now);
@@ -217,6 +234,10 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
         }
     }
     Ok(next(&plan, &observed))
+}
+
+fn age(batch: &ImageBatch, now: Timestamp) -> SignedDuration {
+    batch.creation_timestamp().map_or(SignedDuration::MAX, |created| now.duration_since(created.0))
 }
 
 /// Whether the batch ended because its events cannot be signed.

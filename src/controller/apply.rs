@@ -28,6 +28,29 @@ const SCALER: &str = "imagebatch-controller-scale";
 /// Field manager of the condition that says what became of the webhook.
 const NOTIFIER: &str = "imagebatch-controller-webhook";
 
+/// Whether a batch is kept until it is cleaned up.
+pub(crate) fn has_finalizer(batch: &ImageBatch) -> bool {
+    batch.finalizers().iter().any(|it| it == labels::FINALIZER)
+}
+
+/// Keeps a batch until it is cleaned up. Returns the batch as it is now, or `None` when it changed meanwhile or is
+/// gone: then the watch tells of it.
+pub(crate) async fn add_finalizer(
+    batches: &Api<ImageBatch>,
+    batch: &ImageBatch,
+) -> Result<Option<ImageBatch>, ReconcileError> {
+    let mut finalizers = batch.finalizers().to_vec();
+    finalizers.push(labels::FINALIZER.to_owned());
+    let patch = json!({ "metadata": {
+        "uid": batch.metadata.uid, "resourceVersion": batch.metadata.resource_version, "finalizers": finalizers,
+    } });
+    match batches.patch(&batch.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+        Ok(batch) => Ok(Some(batch)),
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(None),
+        Err(error) => Err(ReconcileError::AddFinalizer(error)),
+    }
+}
+
 /// Carries out a step; may be repeated. Returns the Job as it is now, where there is one.
 pub(crate) async fn apply_step(
     client: &Client,
@@ -130,8 +153,9 @@ pub(crate) async fn publish_changes(recorder: &Recorder, batch: &ImageBatch, sta
     for type_ in [ACCEPTED, SUCCEEDED] {
         let Some(now) = status.condition(type_) else { continue };
         let changed = before.condition(type_).is_none_or(|it| it.status != now.status || it.reason != now.reason);
-        // What is still Unknown is worth an Event only where it says what the batch waits for.
-        if !changed || (type_ == ACCEPTED && now.status == "Unknown") {
+        // What is still Unknown is worth an Event only where it says what the batch waits for, and that it waits
+        // for a pod is said by its Job's.
+        if !changed || (type_ == ACCEPTED && now.status == "Unknown") || now.reason == reason::PENDING {
             continue;
         }
         let severity = if now.status == "False" { EventType::Warning } else { EventType::Normal };

@@ -20,10 +20,10 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc;
 
+use super::apply;
 use super::context::Context;
 use crate::api::condition::{SUCCEEDED, reason};
 use crate::api::image_batch::ImageBatch;
-use crate::api::labels;
 use crate::api::status::ImageBatchStatus;
 
 /// Unreadable ImageBatches that wait for their Event; each is logged in any case.
@@ -74,7 +74,7 @@ fn state_of(batch: &ImageBatch) -> String {
 fn is_settled(batch: &ImageBatch, is_enabled: bool) -> bool {
     batch.metadata.deletion_timestamp.is_none()
         && batch.status.as_ref().is_some_and(ImageBatchStatus::is_finished)
-        && (!is_enabled || batch.finalizers().iter().any(|it| it == labels::FINALIZER))
+        && (!is_enabled || apply::has_finalizer(batch))
 }
 
 /// Watches these ImageBatches, those of each [`Api`] one after the other. Yields those of which something may be

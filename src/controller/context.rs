@@ -1,6 +1,7 @@
 //! Clients and settings of the controller, what its watches know, and when each batch's status was last written.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -67,7 +68,9 @@ pub struct Context {
     pub(super) jobs: Jobs,
     /// What the last look at the records saw of running batches.
     pub(super) progress: Progress,
-    /// When the status of a batch was last written, to hold back mere progress, and the version it has since.
+    /// Reconciles that go on now.
+    reconciling: AtomicUsize,
+    /// When a batch was last written, to hold back mere progress, and the version it has since.
     written: Mutex<HashMap<String, (Instant, u64)>>,
 }
 
@@ -86,6 +89,7 @@ impl Context {
             batches: Batches::default(),
             jobs: Jobs::default(),
             progress: Progress::default(),
+            reconciling: AtomicUsize::new(0),
             written: Mutex::default(),
             client,
         })
@@ -95,19 +99,32 @@ impl Context {
         self.namespaces.contains(namespace)
     }
 
+    /// Counts a reconcile as long as the guard is held.
+    pub(super) fn reconciling(&self) -> Reconciling<'_> {
+        self.reconciling.fetch_add(1, Ordering::Relaxed);
+        Reconciling(&self.reconciling)
+    }
+
+    /// Whether batches wait for a place to be reconciled in.
+    pub(super) fn is_saturated(&self) -> bool {
+        self.reconciling.load(Ordering::Relaxed) >= usize::from(self.concurrent_reconciles)
+    }
+
     /// Returns how long mere progress of a batch has to wait, or `None` when it may be written now.
     pub(super) fn hold_back(&self, uid: &str) -> Option<Duration> {
         STATUS_INTERVAL.checked_sub(self.written().get(uid)?.0.elapsed())
     }
 
-    /// Whether the watch has not shown yet what was last written of a batch. Who goes on all the same writes it a
-    /// second time, with its Events.
+    /// Whether the watch has not shown yet what this controller last wrote into a batch. Who goes on all the same
+    /// writes it a second time, with its Events.
     pub(super) fn is_behind(&self, uid: &str, resource_version: Option<&str>) -> bool {
         let written = self.written();
-        written.get(uid).is_some_and(|(at, version)| at.elapsed() < OWN_WRITE && version_of(resource_version) < *version)
+        written
+            .get(uid)
+            .is_some_and(|(at, version)| at.elapsed() < OWN_WRITE && version_of(resource_version) < *version)
     }
 
-    /// Notes that a batch's status was written, and the resource version it has since.
+    /// Notes that a batch was written, and the resource version it has since.
     pub(super) fn note_written(&self, uid: &str, resource_version: Option<&str>) {
         self.written().insert(uid.to_owned(), (Instant::now(), version_of(resource_version)));
     }
@@ -120,5 +137,14 @@ impl Context {
 
     fn written(&self) -> MutexGuard<'_, HashMap<String, (Instant, u64)>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A reconcile that goes on.
+pub(super) struct Reconciling<'a>(&'a AtomicUsize);
+
+impl Drop for Reconciling<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

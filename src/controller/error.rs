@@ -59,7 +59,10 @@ pub enum ReconcileError {
     /// Object storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The finalizer could not be set, or what it runs failed.
+    /// The finalizer cannot be set.
+    #[error("failed to set the finalizer")]
+    AddFinalizer(#[source] kube::Error),
+    /// The finalizer could not be removed, or what it runs failed.
     #[error(transparent)]
     Finalizer(Box<finalizer::Error<Self>>),
     /// Something outside answered too slowly.

@@ -5,7 +5,7 @@
 //! keeps a few numbers of each Job, not the Job with its pods' template.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
@@ -64,13 +64,10 @@ impl Jobs {
         Ok(Stage::ALL.into_iter().filter_map(of_stage).collect())
     }
 
-    /// Notes what the API server answered to a request of this controller, unless a watch knows better.
+    /// Notes what the API server answered to a request of this controller.
     pub(super) fn note(&self, job: &Job) {
         if let Some((place, seen)) = read(job) {
-            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-            if known.get(&place).is_none_or(|it| it.version < seen.version) {
-                known.insert(place, seen);
-            }
+            put(&mut self.known.write().unwrap_or_else(PoisonError::into_inner), place, seen);
         }
     }
 
@@ -113,8 +110,11 @@ impl Jobs {
     }
 }
 
-/// Keeps what was seen; returns the batch if anything is new.
+/// Keeps what was seen, unless something newer is known; returns the batch if anything is new.
 fn put(known: &mut HashMap<Place, Known>, place: Place, seen: Known) -> Option<String> {
+    if known.get(&place).is_some_and(|it| it.version > seen.version) {
+        return None;
+    }
     let batch = seen.batch.clone();
     let version = seen.version;
     let before = known.insert(place, seen.clone());
@@ -141,11 +141,10 @@ pub(super) fn version_of(resource_version: Option<&str>) -> u64 {
 }
 
 /// Watches the Jobs of the installation's namespaces; yields the batches whose Jobs changed.
-pub(super) fn watch(context: &std::sync::Arc<Context>) -> impl Stream<Item = ObjectRef<ImageBatch>> + Send + 'static {
-    let managed = watcher::Config::default()
-        .labels(&format!("app.kubernetes.io/managed-by={}", labels::CONTROLLER));
+pub(super) fn watch(context: &Arc<Context>) -> impl Stream<Item = ObjectRef<ImageBatch>> + Send + 'static {
+    let managed = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={}", labels::CONTROLLER));
     stream::select_all(context.namespaces.iter().map(|namespace| {
-        let (context, namespace) = (std::sync::Arc::clone(context), namespace.clone());
+        let (context, namespace) = (Arc::clone(context), namespace.clone());
         let jobs = Api::<Job>::namespaced(context.client.clone(), &namespace);
         let mut relist = HashMap::new();
         watcher(jobs, managed.clone())

@@ -94,12 +94,16 @@ pub(crate) async fn observe(context: &Context, batch: &ImageBatch) -> Result<Obs
     let Context { client, records, .. } = context;
     let namespace = batch.namespace().unwrap_or_default();
     let jobs = context.jobs.of(batch).await?;
-    let (seen, report) = if jobs.values().any(|job| job.ended.is_none()) {
+    let (seen, report) = if jobs.is_empty() && batch.status.is_none() {
+        // Nobody has begun. If somebody had, and was forgotten, the stage finds its result and does nothing.
+        (Seen::default(), None)
+    } else if jobs.values().any(|job| job.ended.is_none()) {
         (context.progress.of(records, batch).await?, None)
     } else {
         // Whoever works next has not begun, and who worked before has recorded what it found.
-        let Results { ingest, report } = records.results(&batch.uid().unwrap_or_default()).await?;
-        (context.progress.know(batch, ingest, None), report)
+        let uid = batch.uid().unwrap_or_default();
+        let Results { ingest, report } = records.results(&uid).await?;
+        (Seen { ingest, counts: context.progress.counts(&uid) }, report)
     };
     let Seen { ingest, counts: progress } = seen;
     let config_map = match &batch.spec.source.config_map_key_ref {

@@ -52,21 +52,20 @@ impl Progress {
         }
         let ingest = records.results(&uid).await?.ingest;
         let counts = if ingest.is_some() { records.progress(&uid).await? } else { Counts::default() };
-        Ok(self.know(batch, ingest, Some(counts)))
+        let seen = Seen { ingest, counts };
+        self.begin(batch, seen.clone());
+        Ok(seen)
     }
 
-    /// Notes ingest's result, read by itself; returns what is known now.
-    pub(super) fn know(&self, batch: &ImageBatch, ingest: Option<IngestResult>, counts: Option<Counts>) -> Seen {
-        let mut running = self.lock();
-        let known = running.entry(batch.uid().unwrap_or_default()).or_insert_with(|| Running {
-            batch: ObjectRef::from_obj(batch),
-            asked: Instant::now(),
-            seen: Seen::default(),
-        });
-        known.asked = Instant::now();
-        known.seen.ingest = ingest.or(known.seen.ingest.take());
-        known.seen.counts = counts.unwrap_or(known.seen.counts);
-        known.seen.clone()
+    /// Notes that a Job of a batch begins, and what is known of it by then.
+    pub(super) fn begin(&self, batch: &ImageBatch, seen: Seen) {
+        let running = Running { batch: ObjectRef::from_obj(batch), asked: Instant::now(), seen };
+        self.lock().insert(batch.uid().unwrap_or_default(), running);
+    }
+
+    /// Returns the counts that were last seen of a batch.
+    pub(super) fn counts(&self, uid: &str) -> Counts {
+        self.lock().get(uid).map(|it| it.seen.counts).unwrap_or_default()
     }
 
     /// Forgets a batch that has ended.

@@ -21,15 +21,6 @@ struct ShardRecord {
     counts: Counts,
 }
 
-/// The sum of a batch's shards.
-#[derive(Deserialize, Debug)]
-struct SumRecord {
-    #[serde(rename = "_id")]
-    batch: String,
-    #[serde(flatten)]
-    counts: Counts,
-}
-
 impl Records {
     /// Notes that a pod works on a shard. Returns whether one did before: then it has records to resume from.
     pub async fn start_shard(&self, batch: &str, shard: u32) -> Result<bool, RecordError> {
@@ -75,20 +66,18 @@ impl Records {
         if batches.is_empty() {
             return Ok(HashMap::new());
         }
-        let shards = self.collection::<Document>(SHARDS);
-        let sums = [
-            doc! { "$match": { "batch": { "$in": batches } } },
-            doc! { "$group": {
-                "_id": "$batch", "succeeded": { "$sum": "$succeeded" }, "failed": { "$sum": "$failed" },
-                "keptOriginal": { "$sum": "$keptOriginal" }, "bytesIn": { "$sum": "$bytesIn" }, "bytesOut": { "$sum": "$bytesOut" },
-            } },
-        ];
-        let sums: Vec<SumRecord> = self
-            .run("read progress", || async {
-                shards.aggregate(sums.clone()).with_type().await?.try_collect().await
-            })
-            .await?;
-        Ok(sums.into_iter().map(|it| (it.batch, it.counts)).collect())
+        // Not by $group: FerretDB 1.24 fills only the first of several sums.
+        let shards = self.collection::<ShardRecord>(SHARDS);
+        let filter = doc! { "batch": { "$in": batches } };
+        self.run("read progress", || async {
+            let mut sums = HashMap::<String, Counts>::new();
+            let mut records = shards.find(filter.clone()).await?;
+            while let Some(record) = records.try_next().await? {
+                *sums.entry(record.batch).or_default() += record.counts;
+            }
+            Ok(sums)
+        })
+        .await
     }
 
     async fn shards(&self, batch: &str) -> Result<Vec<ShardRecord>, RecordError> {

@@ -170,7 +170,7 @@ async fn wait_unreadable(harness: &Harness, name: &str) {
         listed.iter().any(|it| {
             let regarding = it.regarding.as_ref().and_then(|it| it.name.as_deref());
             let note = it.note.as_deref().unwrap_or_default();
-            it.reason.as_deref() == Some("Unreadable") && regarding == Some(name) && note.contains("invalid type")
+            it.reason.as_deref() == Some("Unreadable") && regarding == Some(name) && note.contains("Invalid type")
         })
     };
     let told = async {
@@ -206,8 +206,7 @@ async fn an_image_batch_that_cannot_be_read_stops_no_other() {
 }
 
 /// Takes small batches to their end, half of them begun before trouble and half while it lasts.
-async fn through(harness: &Harness, proxy: &Proxy, storm: Option<Duration>) -> usize {
-    let count = 8 + storm.unwrap_or_default().as_secs() as usize / 2;
+async fn through(harness: &Harness, proxy: &Proxy, count: usize, storm: Option<Duration>) -> usize {
     let early = join_all((0..count).map(|it| async move { begin(harness, &format!("early-{it}")).await })).await;
     let trouble = async {
         let Some(storm) = storm else { return 0 };
@@ -250,12 +249,13 @@ async fn through(harness: &Harness, proxy: &Proxy, storm: Option<Duration>) -> u
 async fn an_api_server_that_refuses_breaks_off_and_forgets_costs_no_transition() {
     let seconds = std::env::var("TEST_STORM_SECONDS").map_or(5, |it| it.parse().expect("a number of seconds"));
     let storm = Duration::from_secs(seconds);
+    let count = 8 + usize::try_from(seconds / 2).expect("a small number");
     let mut requests = Vec::new();
     for storm in [None, Some(storm)] {
         let harness = Harness::start().await;
         let proxy = Proxy::start().await;
         let _controller = harness.controller_by(proxy.client()).await;
-        requests.push(through(&harness, &proxy, storm).await);
+        requests.push(through(&harness, &proxy, count, storm).await);
     }
     println!("requests without and with the storm: {requests:?}");
     assert!(requests[1] <= 2 * requests[0], "{requests:?}");

@@ -8,6 +8,30 @@ import time
 TICKS = os.sysconf('SC_CLK_TCK')
 
 
+def cpu_of(pid):
+    fields = open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+class Machine:
+    """CPU seconds of everything that takes part."""
+
+    def __init__(self, controller):
+        folder = os.path.join(os.environ['BENCH_STATE'], 'run')
+        self.pids = {name: int(open(os.path.join(folder, name)).read().split()[0])
+                     for name in sorted(os.listdir(folder)) if not name.endswith('.command')}
+        self.pids.update({'controller': controller.process.pid, 'script': os.getpid()})
+        self.before = self.now()
+
+    def now(self):
+        return {name: cpu_of(pid) for name, pid in self.pids.items()}
+
+    def since(self):
+        """Returns what each took since the last call."""
+        before, self.before = self.before, self.now()
+        return {name: round(seconds - before[name], 2) for name, seconds in self.before.items()}
+
+
 class Controller:
     def __init__(self, binary, namespace, log):
         self.log = log
@@ -31,8 +55,7 @@ class Controller:
         raise RuntimeError(f'the controller did not list its ImageBatches; {self.log} says why')
 
     def cpu(self):
-        fields = open(f'/proc/{self.process.pid}/stat').read().rsplit(')', 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_of(self.process.pid)
 
     def memory(self):
         """MiB now, and at most since the start."""
