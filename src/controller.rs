@@ -52,7 +52,7 @@ use crate::telemetry;
 use context::{Context, ControllerArgs, OWN_WRITE, STATUS_INTERVAL};
 use error::{RECONCILE_TIMEOUT, ReconcileError};
 use observe::{Observed, Retried, observe};
-use plan::{End, Phase, Plan, Subject, plan};
+use plan::{End, Phase, Plan, Step, Subject, plan};
 use progress::Seen;
 
 /// Retry of a source that is not there.
@@ -77,10 +77,10 @@ pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
         }
         ready.send_replace(true);
         tracing::info!(namespaces = ?context.namespaces, "controller started");
-        let batches = vec![Api::all(context.client.clone())];
+        let batches = [Api::all(context.client.clone())];
         let grace = Duration::from_secs(args.upload_grace_seconds);
         tokio::select! {
-            () = run(batches, Arc::clone(&context), stop.clone().cancelled_owned()) => {}
+            () = run(&batches, Arc::clone(&context), stop.clone().cancelled_owned()) => {}
             () = collect_again_and_again(&context, grace) => {}
             () = deliver::run(&context) => {}
         }
@@ -109,7 +109,7 @@ async fn collect_again_and_again(context: &Context, grace: Duration) {
 /// Brings these ImageBatches to their end until `shutdown`, then lets reconciles in progress end. Once for a
 /// context.
 pub async fn run(
-    batches: Vec<Api<ImageBatch>>,
+    batches: &[Api<ImageBatch>],
     context: Arc<Context>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
@@ -138,7 +138,7 @@ async fn tell_of_unreadable(context: &Context, mut unreadable: mpsc::Receiver<In
         apply::publish_unreadable(&context.recorder, &invalid).await;
     }
     // Its sender goes with the watch, whose end is the controller's to tell.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Brings one batch a step further.
@@ -199,16 +199,21 @@ async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, Reconc
     if let Some(Retried::Ready(retry)) = &observed.retried {
         lineage::note_retry(context, batch, retry).await?;
     }
-    if let Some(step) = &plan.step {
-        let job = apply::apply_step(&context.client, &context.recorder, &context.worker, batch, step).await?;
-        if let Some(job) = &job {
-            context.jobs.note(job);
-            context.progress.begin(batch, Seen { ingest: observed.ingest.clone(), counts: observed.progress });
-        }
+    let mut created = None;
+    if let Some(step) = &plan.step
+        && let Some(job) = apply::apply_step(&context.client, &context.worker, batch, step).await?
+    {
+        context.jobs.note(&job);
+        context.progress.begin(batch, Seen { ingest: observed.ingest.clone(), counts: observed.progress });
+        created = if let &Step::Start { stage, .. } = step { Some(stage) } else { None };
     }
-    if before.start_time.is_none() && context.is_saturated() && age(batch, now.0) < FIRST_STATUS {
+    let is_first = before.start_time.is_none();
+    if is_first && context.is_saturated() && age(batch, now.0) < FIRST_STATUS {
         // The Jobs of those that wait come before what is said of this one, which is then said once with its pod.
         return Ok(Action::requeue(FIRST_STATUS_INTERVAL));
+    }
+    for stage in created.into_iter().chain(observed.jobs.keys().copied().filter(|_| is_first)) {
+        apply::publish_job(&context.recorder, batch, stage).await;
     }
     let keys = context.storage.keys().batch_or_retry(&namespace, &uid, retry);
     let status = status::compute_status(batch, &keys, &observed, &plan, &now);

@@ -54,7 +54,6 @@ pub(crate) async fn add_finalizer(
 /// Carries out a step; may be repeated. Returns the Job as it is now, where there is one.
 pub(crate) async fn apply_step(
     client: &Client,
-    recorder: &Recorder,
     settings: &WorkerArgs,
     batch: &ImageBatch,
     step: &Step,
@@ -67,16 +66,19 @@ pub(crate) async fn apply_step(
         return jobs.patch(&name, &params, &Patch::Apply(patch)).await.map(Some).map_err(ReconcileError::ApplyJob);
     }
     let Some(job) = job(batch, step, settings).map_err(ReconcileError::BuildJob)? else { return Ok(None) };
-    let name = job.name_any();
     // Created, not applied: one that the watch has not shown yet stays as it is.
     let params = PostParams { field_manager: Some(labels::CONTROLLER.to_owned()), ..PostParams::default() };
-    let job = match failpoint::around("job.apply", jobs.create(&params, &job)).await {
-        Ok(job) => job,
-        Err(kube::Error::Api(status)) if status.is_already_exists() => return find_job(&jobs, batch, &job).await,
-        Err(error) => return Err(ReconcileError::ApplyJob(error)),
-    };
-    publish(recorder, batch, EventType::Normal, "JobCreated", "CreateJob", format!("created Job {name}")).await;
-    Ok(Some(job))
+    match failpoint::around("job.apply", jobs.create(&params, &job)).await {
+        Ok(job) => Ok(Some(job)),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => find_job(&jobs, batch, &job).await,
+        Err(error) => Err(ReconcileError::ApplyJob(error)),
+    }
+}
+
+/// Tells of a Job that was created.
+pub(crate) async fn publish_job(recorder: &Recorder, batch: &ImageBatch, stage: Stage) {
+    let note = format!("created Job {}", stage.job_name(&batch.name_any()));
+    publish(recorder, batch, EventType::Normal, "JobCreated", "CreateJob", note).await;
 }
 
 /// Returns the Job of that name that exists already, if it is the batch's. One that lost its labels, by which the

@@ -29,6 +29,10 @@ use crate::api::status::ImageBatchStatus;
 /// Unreadable ImageBatches that wait for their Event; each is logged in any case.
 const UNREADABLE: usize = 100;
 
+/// ImageBatches of a page of a list. A page is in memory as text, as values and as ImageBatches; kube's default is
+/// 500.
+const PAGE: u32 = 200;
+
 /// What the watch of ImageBatches knows.
 pub(crate) struct Batches {
     open: Store<ImageBatch>,
@@ -81,7 +85,7 @@ fn is_settled(batch: &ImageBatch, is_enabled: bool) -> bool {
 /// left to do, whenever they change; sends those that cannot be read.
 pub(super) fn watch(
     context: &Arc<Context>,
-    apis: Vec<Api<ImageBatch>>,
+    apis: &[Api<ImageBatch>],
 ) -> (impl Stream<Item = Result<ImageBatch, watcher::Error>> + Send + 'static, mpsc::Receiver<InvalidObject>) {
     let (unreadable, receiver) = mpsc::channel(UNREADABLE);
     let writer = context.batches.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -135,7 +139,7 @@ fn events(context: &Context, api: &Api<ImageBatch>) -> BoxStream<'static, Event<
         Some(namespace) => Api::<Guarded>::namespaced(context.client.clone(), namespace),
         None => Api::all(context.client.clone()),
     };
-    let events = watcher(guarded, watcher::Config::default()).default_backoff();
+    let events = watcher(guarded, watcher::Config::default().page_size(PAGE)).default_backoff();
     let logged = events.filter_map(async |event| {
         event.inspect_err(|error| tracing::warn!(%error, "the watch of ImageBatches failed, it starts again")).ok()
     });

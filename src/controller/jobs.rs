@@ -77,11 +77,11 @@ impl Jobs {
     }
 
     /// Takes a watch's event in. Returns the names of the batches whose Jobs changed in a way that matters.
-    fn take(&self, namespace: &str, relist: &mut HashMap<Place, Known>, event: watcher::Event<Job>) -> Vec<String> {
+    fn take(&self, namespace: &str, relist: &mut HashMap<Place, Known>, event: &watcher::Event<Job>) -> Vec<String> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         match event {
             watcher::Event::Init => relist.clear(),
-            watcher::Event::InitApply(job) => relist.extend(read(&job)),
+            watcher::Event::InitApply(job) => relist.extend(read(job)),
             watcher::Event::InitDone => {
                 let before: Vec<Place> = known.keys().filter(|(it, _)| it == namespace).cloned().collect();
                 let mut changed = Vec::new();
@@ -96,7 +96,7 @@ impl Jobs {
                 return changed;
             }
             watcher::Event::Apply(job) => {
-                return read(&job).and_then(|(place, seen)| put(&mut known, place, seen)).into_iter().collect();
+                return read(job).and_then(|(place, seen)| put(&mut known, place, seen)).into_iter().collect();
             }
             watcher::Event::Delete(job) => {
                 let place = (namespace.to_owned(), job.name_any());
@@ -112,14 +112,14 @@ impl Jobs {
 
 /// Keeps what was seen, unless something newer is known; returns the batch if anything is new.
 fn put(known: &mut HashMap<Place, Known>, place: Place, seen: Known) -> Option<String> {
-    if known.get(&place).is_some_and(|it| it.version > seen.version) {
+    let before = known.get(&place);
+    if before.is_some_and(|it| it.version > seen.version) {
         return None;
     }
-    let batch = seen.batch.clone();
-    let version = seen.version;
-    let before = known.insert(place, seen.clone());
-    let is_new = before.is_none_or(|before| Known { version, ..before } != seen);
-    is_new.then_some(batch)
+    let is_new = before.is_none_or(|it| Known { version: seen.version, ..it.clone() } != seen);
+    let batch = is_new.then(|| seen.batch.clone());
+    known.insert(place, seen);
+    batch
 }
 
 fn read(job: &Job) -> Option<(Place, Known)> {
@@ -151,7 +151,7 @@ pub(super) fn watch(context: &Arc<Context>) -> impl Stream<Item = ObjectRef<Imag
             .default_backoff()
             .flat_map(move |event| {
                 let changed = match event {
-                    Ok(event) => context.jobs.take(&namespace, &mut relist, event),
+                    Ok(event) => context.jobs.take(&namespace, &mut relist, &event),
                     Err(error) => {
                         tracing::warn!(%error, batch.namespace = namespace, "the watch of Jobs failed, it starts again");
                         Vec::new()
