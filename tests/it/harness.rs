@@ -247,9 +247,9 @@ async fn controller_context(client: Client, namespace: &str, environment: &BTree
 }
 
 async fn run_controller(batches: Api<ImageBatch>, context: Context) {
-    let context = Arc::new(context);
+    let (batches, context) = ([batches], Arc::new(context));
     tokio::select! {
-        () = controller::run(&[batches], Arc::clone(&context), std::future::pending()) => {}
+        () = controller::run(&batches, Arc::clone(&context), std::future::pending()) => {}
         () = controller::deliver::run(&context) => {}
     }
 }
