@@ -103,7 +103,9 @@ pub(crate) async fn observe(context: &Context, batch: &ImageBatch) -> Result<Obs
         // Whoever works next has not begun, and who worked before has recorded what it found.
         let uid = batch.uid().unwrap_or_default();
         let Results { ingest, report } = records.results(&uid).await?;
-        (Seen { ingest, counts: context.progress.counts(&uid) }, report)
+        let is_counted = ingest.is_some() && report.is_none();
+        let counts = if is_counted { records.progress(&uid).await? } else { Counts::default() };
+        (Seen { ingest, counts }, report)
     };
     let Seen { ingest, counts: progress } = seen;
     let config_map = match &batch.spec.source.config_map_key_ref {

@@ -63,11 +63,6 @@ impl Progress {
         self.lock().insert(batch.uid().unwrap_or_default(), running);
     }
 
-    /// Returns the counts that were last seen of a batch.
-    pub(super) fn counts(&self, uid: &str) -> Counts {
-        self.lock().get(uid).map(|it| it.seen.counts).unwrap_or_default()
-    }
-
     /// Forgets a batch that has ended.
     pub(super) fn forget(&self, uid: &str) {
         self.lock().remove(uid);

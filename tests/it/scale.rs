@@ -86,7 +86,7 @@ async fn a_batch_costs_few_requests_and_running_none_but_its_status() {
     end_pod(&harness, &batch).await;
     harness.wait_finished("small").await;
     let small = since(&before, &proxy.requests());
-    println!("a small batch, from creation to Finished: {} requests {small:?}", small.values().sum::<usize>());
+    eprintln!("a small batch, from creation to Finished: {} requests {small:?}", small.values().sum::<usize>());
     assert!(small.values().sum::<usize>() <= SMALL_BATCH, "{small:?}");
     assert_eq!((small.get("POST jobs"), small.get("GET jobs")), (Some(&1), None), "{small:?}");
 
@@ -108,7 +108,7 @@ async fn a_batch_costs_few_requests_and_running_none_but_its_status() {
         raise(succeeded).await;
     }
     let running = since(&before, &proxy.requests());
-    println!("a running batch, in {:.1?}: {running:?}", from.elapsed());
+    eprintln!("a running batch, in {:.1?}: {running:?}", from.elapsed());
     let most = usize::try_from(from.elapsed().as_secs() / 2).expect("a small number") + 1;
     assert!(running.len() == 1 && running["PATCH imagebatches/status"] <= most, "{running:?}");
     // Its Job cannot end here, and a controller that ends does not clean up.
@@ -143,7 +143,7 @@ async fn progress_of_all_batches_is_one_query() {
 
 /// Puts an ImageBatch where the API server keeps it, as another version of the CRD would have allowed it.
 async fn store(harness: &Harness, name: &str, parallelism: Value) {
-    let etcd = std::env::var("IMAGEBATCH_ETCD").expect("tests/cluster/services says where the API server's etcd is");
+    let etcd = std::env::var("TEST_ETCD").expect("tests/cluster/services says where the API server's etcd is");
     let batch = json!({
         "apiVersion": "imagebatch.io/v1alpha1",
         "kind": "ImageBatch",
@@ -241,7 +241,7 @@ async fn through(harness: &Harness, proxy: &Proxy, count: usize, storm: Option<D
         assert_eq!(finished.status.expect("a status").succeeded, 2);
     }
     let requests = proxy.requests();
-    println!("{} batches: {requests:?}", 2 * count);
+    eprintln!("{} batches: {requests:?}", 2 * count);
     requests.values().sum()
 }
 
@@ -257,6 +257,6 @@ async fn an_api_server_that_refuses_breaks_off_and_forgets_costs_no_transition()
         let _controller = harness.controller_by(proxy.client()).await;
         requests.push(through(&harness, &proxy, count, storm).await);
     }
-    println!("requests without and with the storm: {requests:?}");
+    eprintln!("requests without and with the storm: {requests:?}");
     assert!(requests[1] <= 2 * requests[0], "{requests:?}");
 }
