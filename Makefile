@@ -41,10 +41,11 @@ test-faults: ## Run a batch on a real cluster while pods, stores and hosts fail;
 	tests/run faults
 
 .PHONY: soak
-soak: ## Twenty failovers of each kind, then the long form of test-faults: 10,000 images and 70 kills, then 100,000 images; half an hour.
+soak: ## Twenty failovers of each kind, then the long form of test-faults: 10,000 images and 70 kills, then 100,000 images; a minute without API server; half an hour.
 	FAILOVERS=20 tests/run it --test it leader:: -- --nocapture
 	FAULTS=long tests/run faults
 	FAULTS=none tests/run faults
+	TEST_STORM_SECONDS=60 tests/run it --test it scale::an_api_server -- --nocapture
 
 .PHONY: lint
 lint: ## Check format, clippy, rustdoc and shell scripts.
@@ -77,6 +78,15 @@ bench-pipeline: ## Measure a compressor pod against scripts with sharp and with 
 	cargo build --release --bin compressor
 	tests/cluster/services up
 	eval "$$(tests/cluster/services env)" && tests/bench/pipeline/bench
+
+.PHONY: bench-operator
+bench-operator: ## Measure the controller on 1,000 ImageBatches at once and beside 10,000 finished ones, with plain Jobs as the floor.
+	cargo build --profile $${IMAGEBATCH_PROFILE:-release} --bin controller
+	tests/bench/operator/bench
+
+.PHONY: bench-operator-real
+bench-operator-real: ## Measure 50 ImageBatches to their end on the demo's node, with plain Jobs as the floor (after `make demo`).
+	eval "$$(tests/demo/demo env)" && tests/bench/operator/bench --real
 
 .PHONY: fuzz
 fuzz: ## Fuzz CSV parsing, URL cells, CSV export and every decoder of the codec for a minute each (nightly Rust, cargo-fuzz).

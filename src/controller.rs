@@ -14,25 +14,32 @@
 
 pub mod apply;
 mod backoff;
+pub mod batches;
 mod census;
 pub mod cleanup;
+pub mod client;
 pub mod collect;
 pub mod context;
 pub mod deliver;
 pub mod error;
+mod events;
 pub mod expire;
 pub mod health;
 pub mod job;
+pub mod jobs;
 pub mod kueue;
 pub mod leader;
 pub mod lineage;
+pub mod list;
 mod mode;
 pub mod observe;
 pub mod places;
 pub mod plan;
 pub mod pods;
 pub mod probe;
+pub mod progress;
 pub mod queue;
+mod reconcile;
 mod spans;
 pub mod status;
 pub mod stop;
@@ -49,42 +56,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::future::join_all;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 use kube::api::Api;
-use kube::runtime::controller::{Action, Config, Controller, Error as ControllerError};
-use kube::runtime::finalizer::{Error as FinalizerError, Event, finalizer};
-use kube::runtime::watcher;
-use tokio::sync::watch;
+use kube::core::error_boundary::InvalidObject;
+use kube::runtime::controller::{Config, Controller, Error as ControllerError};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::api::condition::set_condition;
 use crate::api::image_batch::ImageBatch;
-use crate::api::labels;
-use crate::api::status::ImageBatchStatus;
-use crate::failpoint;
-use crate::records::request::Origin;
 use crate::telemetry;
-use context::{Context, ControllerArgs, STATUS_INTERVAL};
-use error::{RECONCILE_TIMEOUT, ReconcileError};
+use context::{Context, ControllerArgs};
 use leader::Candidate;
-use observe::{Observed, Retried, observe};
-use plan::{End, Phase, Plan, Subject, plan};
+use reconcile::error_policy;
+pub use reconcile::reconcile;
 
-/// Retry of a source that is not there.
-const SOURCE_INTERVAL: Duration = Duration::from_secs(5);
-const CONCURRENT_RECONCILES: u16 = 8;
+/// Time until MongoDB is asked for its indexes again.
+const INDEXES_INTERVAL: Duration = Duration::from_secs(5);
 /// Longest wait at SIGTERM for reconciles in progress; the kubelet waits 30 s by default.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Connects, makes the indexes, waits until this process is the leader, and works until SIGTERM. Fails, and has
 /// stopped everything, when the Lease is lost.
 pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
-    let client = kube::Client::try_default().await?;
+    let client = client::connect().await?;
     let context = Arc::new(Context::new(client, args).await?);
     probe::check_worker_pod(&context).await?;
     let candidate = Candidate::new(&args.leader, &context.metrics.leader).await?;
@@ -102,7 +96,7 @@ pub async fn serve(args: &ControllerArgs) -> anyhow::Result<()> {
     tracing::info!(namespaces = ?context.namespaces, cluster_wide = args.cluster_wide, identity, "standing by");
     if let Some(leadership) = candidate.acquire(&stop).await {
         tracing::info!(identity, "leading: work starts");
-        let result = leadership.during(work(args, &context, &stop)).await;
+        let result = leadership.during(Box::pin(work(args, &context, &stop))).await;
         tracing::info!(identity, "work has stopped");
         result?;
     }
@@ -117,17 +111,16 @@ async fn cancel_at_shutdown(stop: CancellationToken) {
 async fn make_indexes(context: &Context) {
     while let Err(error) = context.records.ensure_indexes().await {
         tracing::warn!(error = &error as &dyn std::error::Error, "MongoDB is not ready, trying again");
-        tokio::time::sleep(SOURCE_INTERVAL).await;
+        tokio::time::sleep(INDEXES_INTERVAL).await;
     }
 }
 
 /// What the leader does until `stop`; fails when reconciles do not end then.
 async fn work(args: &ControllerArgs, context: &Arc<Context>, stop: &CancellationToken) -> anyhow::Result<()> {
     let grace = Duration::from_secs(args.upload_grace_seconds);
-    let reconciles = watched(args, context).into_iter();
-    let reconciles = reconciles.map(|it| run(it, Arc::clone(context), stop.clone().cancelled_owned()));
+    let batches = watched(args, context);
     tokio::select! {
-        _ = join_all(reconciles) => Ok(()),
+        () = run(&batches, Arc::clone(context), stop.clone().cancelled_owned()) => Ok(()),
         () = collect_again_and_again(context, grace) => Ok(()),
         () = deliver::run(context) => Ok(()),
         () = workloads::run(context) => Ok(()),
@@ -156,184 +149,42 @@ async fn collect_again_and_again(context: &Context, grace: Duration) {
     }
 }
 
-/// Brings these ImageBatches to their end until `shutdown`, then lets reconciles in progress end.
+/// Brings these ImageBatches to their end until `shutdown`, then lets reconciles in progress end. Once for a
+/// context.
 pub async fn run(
-    batches: Api<ImageBatch>,
+    batches: &[Api<ImageBatch>],
     context: Arc<Context>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let watched = batches.namespace().map(str::to_owned);
-    let mut controller = Controller::new(batches, watcher::Config::default())
-        .with_config(Config::default().concurrency(CONCURRENT_RECONCILES))
-        .graceful_shutdown_on(shutdown);
-    let managed = format!("app.kubernetes.io/managed-by={}", labels::CONTROLLER);
-    // Those of the batches that are watched.
-    for namespace in context.namespaces.iter().filter(|it| watched.as_ref().is_none_or(|watched| watched == *it)) {
-        let jobs = Api::<Job>::namespaced(context.client.clone(), namespace);
-        controller = controller.owns(jobs, watcher::Config::default().labels(&managed));
-    }
-    let turns = context.places.open(controller.store());
-    let changes = context.workloads.changes();
-    let metrics = Arc::clone(&context.metrics);
-    metrics.count_batches_by(census::census_of(controller.store()));
-    let work = controller
-        .reconcile_on(turns)
-        .reconcile_on(changes)
+    let known = Arc::clone(&context.batches);
+    context.metrics.count_batches_by(move || census::census_of(&known));
+    let (batches, unreadable) = batches::watch(&context, batches);
+    let controller = Controller::for_stream(batches, context.batches.open())
+        .with_config(Config::default().concurrency(context.concurrent_reconciles))
+        .reconcile_on(jobs::watch(&context))
+        .reconcile_on(progress::watch(&context))
+        .reconcile_on(context.places.open(context.batches.open()))
+        .reconcile_on(context.workloads.changes())
+        .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, Arc::clone(&context))
-        .for_each(|result| {
-            // Errors of reconciles are logged by the policy; these are the watches'.
+        .for_each(|result| async move {
+            // Errors of reconciles are logged by the policy, those of watches where they are watched.
             match result {
                 Ok(_) | Err(ControllerError::ReconcilerFailed(..) | ControllerError::ObjectNotFound(_)) => {}
-                Err(error) => {
-                    metrics.watch_errors.inc();
-                    tracing::warn!(%error, "a watch failed, it starts again");
-                }
+                Err(error) => tracing::error!(%error, "the controller's queue failed"),
             }
-            std::future::ready(())
         });
-    work.await;
-}
-
-/// Brings one batch a step further.
-pub async fn reconcile(batch: Arc<ImageBatch>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    let metered = tally::Reconcile::start(&context.metrics);
-    let span = spans::of_batch(&batch);
-    let uid = batch.uid().unwrap_or_default();
-    let reconcile = async {
-        let reconciled = reconcile_batch(Arc::clone(&batch), Arc::clone(&context));
-        let result = tokio::time::timeout(RECONCILE_TIMEOUT, reconciled).await.unwrap_or(Err(ReconcileError::Timeout));
-        match &result {
-            Ok(_) => context.backoff.forget(&uid),
-            Err(error) => trouble::report(&context, &batch, error, context.backoff.note_failure(&uid)).await,
-        }
-        result
-    };
-    let result = reconcile.instrument(span).await;
-    metered.end(result.as_ref().err());
-    result
-}
-
-async fn reconcile_batch(batch: Arc<ImageBatch>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    let namespace = batch.namespace().unwrap_or_default();
-    if !context.is_enabled(&namespace) && batch.metadata.deletion_timestamp.is_none() {
-        return advance(&batch, &context).await;
-    }
-    let api = Api::<ImageBatch>::namespaced(context.client.clone(), &namespace);
-    finalizer(&api, labels::FINALIZER, batch, |event| async {
-        match event {
-            Event::Apply(batch) => advance(&batch, &context).await,
-            Event::Cleanup(batch) => {
-                let now = Time(Timestamp::now());
-                failpoint::around("batch.cleanup", cleanup::clean_up(&context, &batch, now)).await?;
-                let uid = batch.uid().unwrap_or_default();
-                context.note_written(&uid, true);
-                context.looks.forget(&uid);
-                context.places.leave(&uid);
-                context.tally.forget(&uid);
-                Ok(Action::await_change())
-            }
-        }
-    })
-    .await
-    .map_err(|error| match error {
-        FinalizerError::ApplyFailed(error) | FinalizerError::CleanupFailed(error) => error,
-        error => ReconcileError::Finalizer(Box::new(error)),
-    })
-}
-
-async fn advance(batch: &ImageBatch, context: &Context) -> Result<Action, ReconcileError> {
-    let before = batch.status.clone().unwrap_or_default();
-    if before.is_finished() {
-        let uid = batch.uid().unwrap_or_default();
-        context.places.leave(&uid);
-        context.tally.forget(&uid);
-        return expire::expire(context, batch, Timestamp::now()).await;
-    }
-    let (uid, namespace) = (batch.uid().unwrap_or_default(), batch.namespace().unwrap_or_default());
-    let enabled = context.is_enabled(&namespace);
-    let mut observed =
-        if enabled { observe(&context.client, &context.records, batch).await? } else { Observed::default() };
-    // What the status says already is not taken back, also when the shards' counts are gone.
-    observed.progress = observed.progress.max(before.counts());
-    let workers = workers::observe(context, batch, &observed.jobs).await;
-    let now = Time(Timestamp::now());
-    let deadline = stop::deadline(batch, now.0);
-    let retry = before.retry.as_ref();
-    let plan = plan(Subject { spec: &batch.spec, retry, enabled, deadline }, &observed, now.0);
-    let plan = queue::take_turn(context, batch, &observed, plan).await;
-    if let Some(Retried::Ready(retry)) = &observed.retried {
-        lineage::note_retry(context, batch, retry).await?;
-    }
-    let stepped = match &plan.step {
-        Some(step) => {
-            let applied = apply::apply_step(context, batch, step).await;
-            applied.inspect(|()| context.tally.note_step(batch, step))
-        }
-        None => Ok(()),
-    };
-    let keys = context.storage.keys().batch_or_retry(&namespace, &uid, retry);
-    let mut status = status::compute_status(batch, &keys, &observed, &plan, &now);
-    // A step that failed is told of after this; what is known of the batch is written all the same.
-    let recovery = trouble::recovery(&before).filter(|_| stepped.is_ok());
-    let of_workers = workers.iter().flat_map(|it| workers::statements(&before, it, context.stuck_after));
-    for statement in of_workers.chain(recovery) {
-        set_condition(&mut status.conditions, statement, batch.metadata.generation, &now);
-    }
-    if status != before {
-        if let Some(wait) = context.hold_back(&uid).filter(|_| is_mere_progress(&before, &status)) {
-            return stepped.map(|()| Action::requeue(wait));
-        }
-        if status.is_finished() {
-            failpoint::around("progress.delete", context.records.delete_progress(&uid)).await?;
-            if let Some(event) = webhook::event(batch, &status, now.0).filter(|_| !is_unsigned(&plan)) {
-                failpoint::around("outbox.insert", context.records.insert_delivery(&event)).await?;
-            }
-        }
-        // The mirror first: once the ImageBatch says Finished, nobody comes back to repair it.
-        let origin = Origin::of(batch);
-        failpoint::around("status.mirror", context.records.mirror_status(&uid, &origin, &status)).await?;
-        // Events before the status, so that who waits for Finished finds them all.
-        apply::publish_changes(&context.recorder, batch, &status).await;
-        apply::apply_status(&context.client, batch, &status).await?;
-        context.tally.note_status(batch, &status);
-        context.note_written(&uid, status.is_finished());
-    }
-    stepped.map(|()| next(&plan, &observed))
-}
-
-/// Whether the batch ended because its events cannot be signed.
-fn is_unsigned(plan: &Plan) -> bool {
-    matches!(plan.phase, Phase::Ended(End::WebhookRefused(_)))
-}
-
-fn is_mere_progress(before: &ImageBatchStatus, after: &ImageBatchStatus) -> bool {
-    before.conditions == after.conditions && before.observed_generation == after.observed_generation
-}
-
-fn next(plan: &Plan, observed: &Observed) -> Action {
-    match &plan.phase {
-        // Pods that do not end.
-        Phase::Suspended if observed.jobs.values().any(workers::looks_wrong) => Action::requeue(STATUS_INTERVAL),
-        Phase::Ended(_) | Phase::Suspended => Action::await_change(),
-        Phase::Queued { reason, position, .. } => Action::requeue(queue::interval(reason, *position)),
-        Phase::WaitingForSource { .. } => Action::requeue(SOURCE_INTERVAL),
-        _ => Action::requeue(STATUS_INTERVAL),
+    tokio::select! {
+        () = controller => {}
+        () = tell_of_unreadable(&context, unreadable) => {}
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the controller hands it over like this")]
-fn error_policy(batch: Arc<ImageBatch>, error: &ReconcileError, context: Arc<Context>) -> Action {
-    let _in = spans::of_batch(&batch).entered();
-    let wait = context.backoff.delay(&batch.uid().unwrap_or_default(), trouble::ceiling(error));
-    if matches!(error, ReconcileError::JobsRemain(_) | ReconcileError::ObjectsRemain) {
-        tracing::debug!(%error, "a deleted batch is not gone yet");
-        return Action::requeue(wait);
+async fn tell_of_unreadable(context: &Context, mut unreadable: mpsc::Receiver<InvalidObject>) {
+    while let Some(invalid) = unreadable.recv().await {
+        let span = spans::of_object(&invalid.metadata);
+        events::publish_unreadable(&context.recorder, &invalid).instrument(span).await;
     }
-    if matches!(error, ReconcileError::Outdated(_)) {
-        tracing::debug!("the batch changed while it was reconciled");
-        return Action::requeue(Duration::from_secs(1));
-    }
-    let error = error as &dyn std::error::Error;
-    tracing::warn!(error, ?wait, "reconcile failed");
-    Action::requeue(wait)
+    // Its sender goes with the watch, whose end is the controller's to tell.
+    std::future::pending::<()>().await;
 }

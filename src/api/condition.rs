@@ -91,6 +91,8 @@ pub mod reason {
     pub const WEBHOOK_DELIVERED: &str = "WebhookDelivered";
     /// All attempts to call the webhook failed.
     pub const WEBHOOK_FAILED: &str = "WebhookFailed";
+    /// The ImageBatch cannot be read by this version of the controller; only an Event says it.
+    pub const UNREADABLE: &str = "Unreadable";
     /// The webhook answered 410: it is gone for good.
     pub const WEBHOOK_GONE: &str = "WebhookGone";
     /// The controller gets on with the batch again.

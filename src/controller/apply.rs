@@ -1,9 +1,8 @@
-//! Carries out a plan's step, writes the status, and tells people by Events.
+//! Carries out a plan's step and writes the status.
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
-use kube::runtime::events::{Event, EventType, Recorder};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 use tracing::Instrument;
@@ -12,27 +11,48 @@ use super::context::Context;
 use super::error::ReconcileError;
 use super::job::job;
 use super::plan::Step;
-use super::spans;
-use crate::api::condition::{
-    ACCEPTED, RECONCILED, SUCCEEDED, SUSPENDED, Statement, WORKER_STUCK, WORKERS_READY, is_problem, reason,
-    set_condition,
-};
+use super::{events, spans};
+use crate::api::condition::{Statement, set_condition};
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::stage::Stage;
 use crate::api::status::ImageBatchStatus;
 use crate::failpoint;
-use crate::manifest::problem::shorten;
 
 /// Field manager of what may change in a Job that exists.
 const SCALER: &str = "imagebatch-controller-scale";
 /// Field manager of the condition that says what became of the webhook.
 pub(crate) const NOTIFIER: &str = "imagebatch-controller-webhook";
-/// Bytes of an Event's note: the API server takes less than 1 kB.
-const MAX_NOTE: usize = 1_000;
 
-/// Carries out a step; may be repeated.
-pub(crate) async fn apply_step(context: &Context, batch: &ImageBatch, step: &Step) -> Result<(), ReconcileError> {
+/// Whether a batch is kept until it is cleaned up.
+pub(crate) fn has_finalizer(batch: &ImageBatch) -> bool {
+    batch.finalizers().iter().any(|it| it == labels::FINALIZER)
+}
+
+/// Keeps a batch until it is cleaned up. Returns the batch as it is now, or `None` when it changed meanwhile or is
+/// gone: then the watch tells of it.
+pub(crate) async fn add_finalizer(
+    batches: &Api<ImageBatch>,
+    batch: &ImageBatch,
+) -> Result<Option<ImageBatch>, ReconcileError> {
+    let mut finalizers = batch.finalizers().to_vec();
+    finalizers.push(labels::FINALIZER.to_owned());
+    let patch = json!({ "metadata": {
+        "uid": batch.metadata.uid, "resourceVersion": batch.metadata.resource_version, "finalizers": finalizers,
+    } });
+    match batches.patch(&batch.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+        Ok(batch) => Ok(Some(batch)),
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(None),
+        Err(error) => Err(ReconcileError::AddFinalizer(error)),
+    }
+}
+
+/// Carries out a step; may be repeated. Returns the Job that it created or changed, as it is now.
+pub(crate) async fn apply_step(
+    context: &Context,
+    batch: &ImageBatch,
+    step: &Step,
+) -> Result<Option<Job>, ReconcileError> {
     let jobs = Api::<Job>::namespaced(context.client.clone(), &batch.namespace().unwrap_or_default());
     match step {
         Step::Start { stage, .. } => start_job(context, &jobs, batch, step, *stage).await,
@@ -40,12 +60,12 @@ pub(crate) async fn apply_step(context: &Context, batch: &ImageBatch, step: &Ste
             for stage in stages {
                 delete_job(&jobs, &stage.job_name(&batch.name_any()), None).await?;
             }
-            Ok(())
+            Ok(None)
         }
         Step::Switch { workload, active } => {
             let namespace = batch.namespace().unwrap_or_default();
             let switch = context.workloads.set_active(&context.client, &namespace, workload, *active);
-            switch.await.map_err(ReconcileError::PatchWorkload)
+            switch.await.map(|()| None).map_err(ReconcileError::PatchWorkload)
         }
         Step::Adjust { stage, suspend, parallelism, deadline_seconds } => {
             // Always all of them: what a field manager does not name any more is removed.
@@ -56,7 +76,7 @@ pub(crate) async fn apply_step(context: &Context, batch: &ImageBatch, step: &Ste
             let patch = Patch::Apply(json!({ "apiVersion": "batch/v1", "kind": "Job", "spec": spec }));
             let params = PatchParams::apply(SCALER).force();
             let name = stage.job_name(&batch.name_any());
-            jobs.patch(&name, &params, &patch).await.map(drop).map_err(ReconcileError::ApplyJob)
+            jobs.patch(&name, &params, &patch).await.map(Some).map_err(ReconcileError::ApplyJob)
         }
     }
 }
@@ -78,43 +98,41 @@ async fn start_job(
     batch: &ImageBatch,
     step: &Step,
     stage: Stage,
-) -> Result<(), ReconcileError> {
+) -> Result<Option<Job>, ReconcileError> {
     let (span, traced) = spans::of_job(batch, stage);
-    let Some(job) = job(&traced, step, &context.worker).map_err(ReconcileError::BuildJob)? else { return Ok(()) };
-    let name = job.name_any();
-    // Not forced: a Job of that name that belongs to an earlier ImageBatch must go first.
-    let params = PatchParams::apply(labels::CONTROLLER);
-    let patch = Patch::Apply(&job);
-    let apply = failpoint::around("job.apply", jobs.patch(&name, &params, &patch));
-    if let Err(error) = apply.instrument(span).await {
-        return settle_conflict(jobs, &job, batch, error).await;
+    let Some(job) = job(&traced, step, &context.worker).map_err(ReconcileError::BuildJob)? else { return Ok(None) };
+    // Created, not applied: one that the watch has not shown yet stays as it is.
+    let params = PostParams { field_manager: Some(labels::CONTROLLER.to_owned()), ..PostParams::default() };
+    let create = failpoint::around("job.apply", jobs.create(&params, &job));
+    match create.instrument(span).await {
+        Ok(job) => Ok(Some(job)),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {
+            find_job(jobs, &job, batch, kube::Error::Api(status)).await.map(Some)
+        }
+        Err(error) => Err(ReconcileError::ApplyJob(error)),
     }
-    let note = format!("created Job {name}");
-    publish(&context.recorder, batch, EventType::Normal, "JobCreated", "CreateJob", note).await;
-    Ok(())
 }
 
-/// Finds out whose Job it is that stands in the way of one. The batch's own comes to be there when somebody took
-/// its labels away, and the batch did not find it: they are put back.
-async fn settle_conflict(
+/// Finds out whose Job it is that stands in the way of one. It is the batch's own when the watch has not shown it
+/// yet, or when somebody took the labels away by which the watch finds it: they are put back.
+async fn find_job(
     jobs: &Api<Job>,
-    job: &Job,
+    wanted: &Job,
     batch: &ImageBatch,
     error: kube::Error,
-) -> Result<(), ReconcileError> {
-    if !matches!(&error, kube::Error::Api(refusal) if refusal.is_conflict() || refusal.is_invalid()) {
-        return Err(ReconcileError::ApplyJob(error));
-    }
-    let name = job.name_any();
-    let Some(found) = jobs.get_opt(&name).await.map_err(ReconcileError::ListJobs)? else {
+) -> Result<Job, ReconcileError> {
+    let name = wanted.name_any();
+    let Some(found) = jobs.get_opt(&name).await.map_err(ReconcileError::ApplyJob)? else {
         return Err(ReconcileError::ApplyJob(error));
     };
-    let owner = found.owner_references().iter().find(|it| it.controller == Some(true));
-    let owner = match owner {
+    let owner = match found.owner_references().iter().find(|it| it.controller == Some(true)) {
         Some(owner) if Some(&owner.uid) == batch.metadata.uid.as_ref() => {
-            let labels = Patch::Merge(json!({ "metadata": { "labels": job.labels() } }));
-            let patched = jobs.patch(&name, &PatchParams::default(), &labels).await;
-            return patched.map(drop).map_err(ReconcileError::ApplyJob);
+            if wanted.labels().iter().all(|label| found.labels().get_key_value(label.0) == Some(label)) {
+                return Ok(found);
+            }
+            let labels = json!({ "metadata": { "uid": found.metadata.uid, "labels": wanted.labels() } });
+            let patched = jobs.patch(&name, &PatchParams::default(), &Patch::Merge(labels)).await;
+            return patched.map_err(ReconcileError::ApplyJob);
         }
         Some(owner) if owner.kind == ImageBatch::kind(&()) && owner.name == batch.name_any() => {
             "an earlier ImageBatch of this name".to_owned()
@@ -125,13 +143,14 @@ async fn settle_conflict(
     Err(ReconcileError::JobNameTaken { name, owner })
 }
 
-/// Writes the status; fails when the ImageBatch is not any more what the status was computed from. So whoever was
-/// leader before, and has a request under way still, writes over nothing.
+/// Writes the status; returns the resource version that the ImageBatch has since. Fails when the ImageBatch is not
+/// any more what the status was computed from. So whoever was leader before, and has a request under way still,
+/// writes over nothing.
 pub(crate) async fn apply_status(
     client: &Client,
     batch: &ImageBatch,
     status: &ImageBatchStatus,
-) -> Result<(), ReconcileError> {
+) -> Result<Option<String>, ReconcileError> {
     let api = Api::<ImageBatch>::namespaced(client.clone(), &batch.namespace().unwrap_or_default());
     let patch = json!({
         "apiVersion": ImageBatch::api_version(&()),
@@ -142,7 +161,7 @@ pub(crate) async fn apply_status(
     let params = PatchParams::apply(labels::CONTROLLER).force();
     let (name, patch) = (batch.name_any(), Patch::Apply(patch));
     match failpoint::around("status.patch", api.patch_status(&name, &params, &patch)).await {
-        Ok(_) => Ok(()),
+        Ok(batch) => Ok(batch.metadata.resource_version),
         Err(error) if matches!(&error, kube::Error::Api(status) if status.is_conflict()) => {
             Err(ReconcileError::Outdated(error))
         }
@@ -181,56 +200,7 @@ pub(crate) async fn apply_conditions(
         Err(error) => return Err(ReconcileError::PatchStatus(error)),
     };
     for condition in conditions.iter().filter(|it| it.status != "Unknown") {
-        publish_condition(&context.recorder, &batch, condition, "Notify").await;
+        events::publish_condition(&context.recorder, &batch, condition, "Notify").await;
     }
     Ok(Some(batch))
-}
-
-/// Publishes what changed between two statuses.
-pub(crate) async fn publish_changes(recorder: &Recorder, batch: &ImageBatch, status: &ImageBatchStatus) {
-    let before = batch.status.clone().unwrap_or_default();
-    for type_ in [ACCEPTED, SUCCEEDED, RECONCILED, WORKERS_READY, WORKER_STUCK] {
-        let Some(now) = status.condition(type_) else { continue };
-        let changed = before.condition(type_).is_none_or(|it| it.status != now.status || it.reason != now.reason);
-        // What is still Unknown is worth an Event only where it says what the batch waits for.
-        if !changed || (type_ == ACCEPTED && now.status == "Unknown") {
-            continue;
-        }
-        publish_condition(recorder, batch, now, "Reconcile").await;
-    }
-    // That a batch is held is told by what it says of its success.
-    if let Some(now) = status.condition(SUSPENDED).filter(|it| it.reason == reason::RESUMED)
-        && before.condition(SUSPENDED).is_some_and(|it| it.status == "True")
-    {
-        publish(recorder, batch, EventType::Normal, &now.reason, "Reconcile", now.message.clone()).await;
-    }
-}
-
-/// Publishes that a batch was deleted at its time.
-pub(super) async fn publish_expiry(recorder: &Recorder, batch: &ImageBatch) {
-    let note = "ttlSecondsAfterFinished has passed: the ImageBatch goes; images, reports and records stay";
-    publish(recorder, batch, EventType::Normal, "Expired", "Delete", note.to_owned()).await;
-}
-
-async fn publish_condition(recorder: &Recorder, batch: &ImageBatch, condition: &Condition, action: &str) {
-    let is_bad = is_problem(&condition.type_, &condition.status) || condition.reason == reason::POD_DELETED;
-    let severity = if is_bad { EventType::Warning } else { EventType::Normal };
-    publish(recorder, batch, severity, &condition.reason, action, condition.message.clone()).await;
-}
-
-/// Publishes an Event about a batch.
-pub(crate) async fn publish(
-    recorder: &Recorder,
-    batch: &ImageBatch,
-    type_: EventType,
-    reason: &str,
-    action: &str,
-    note: String,
-) {
-    let note = Some(shorten(&note, MAX_NOTE));
-    let event = Event { type_, reason: reason.to_owned(), note, action: action.to_owned(), secondary: None };
-    // An Event is a courtesy; the batch goes on without it.
-    if let Err(error) = recorder.publish(&event, &batch.object_ref(&())).await {
-        tracing::warn!(reason, %error, "failed to publish an Event");
-    }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::runtime::reflector::Store;
 
+use super::batches::Batches;
 use crate::api::condition::{SUCCEEDED, reason};
 use crate::api::image_batch::ImageBatch;
 use crate::metrics::controller::Census;
@@ -15,12 +15,14 @@ const DELETING: &str = "Deleting";
 /// yet waits too.
 const WAITING: [&str; 2] = [reason::QUEUED, reason::QUEUE_NOT_AVAILABLE];
 
-/// Returns a census of what is in the store whenever it is asked.
-pub(super) fn census_of(store: Store<ImageBatch>) -> impl Fn() -> Census + Send + Sync {
-    move || {
-        let batches = store.state();
-        count(batches.iter().map(AsRef::as_ref), Timestamp::now())
+/// Returns a census of what the watch has shown.
+pub(super) fn census_of(batches: &Batches) -> Census {
+    let open = batches.open().state();
+    let mut census = count(open.iter().map(AsRef::as_ref), Timestamp::now());
+    for (state, settled) in batches.settled() {
+        *census.states.entry(state).or_default() += settled;
     }
+    census
 }
 
 fn count<'a>(batches: impl Iterator<Item = &'a ImageBatch>, now: Timestamp) -> Census {

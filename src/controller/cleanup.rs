@@ -14,7 +14,7 @@ use kube::runtime::events::EventType;
 
 use super::context::Context;
 use super::error::ReconcileError;
-use super::{apply, lineage, workers};
+use super::{apply, events, lineage, workers};
 use crate::api::condition::{CLEANED_UP, FINISHED, SUCCEEDED, Statement, reason, set_condition};
 use crate::api::image_batch::{DeletionPolicy, ImageBatch};
 use crate::api::labels;
@@ -46,7 +46,7 @@ pub(crate) async fn clean_up(context: &Context, batch: &ImageBatch, now: Time) -
     let left = release.left.join(", ");
     tracing::warn!(left, "gave up cleaning up");
     let message = format!("clean-up failed for too long and was given up; left behind: {left}");
-    apply::publish(&context.recorder, batch, EventType::Warning, reason::CLEANUP_ABANDONED, "CleanUp", message).await;
+    events::publish(&context.recorder, batch, EventType::Warning, reason::CLEANUP_ABANDONED, "CleanUp", message).await;
     Ok(())
 }
 

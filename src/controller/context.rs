@@ -1,7 +1,8 @@
-//! Clients and settings of the controller, and when each batch's status was last written.
+//! Clients and settings of the controller, what its watches know, and when each batch's status was last written.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -11,9 +12,12 @@ use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
 use super::backoff::Backoff;
+use super::batches::Batches;
 use super::job::WorkerArgs;
+use super::jobs::{Jobs, version_of};
 use super::leader::LeaderArgs;
 use super::places::Places;
+use super::progress::Progress;
 use super::tally::Tally;
 use super::trouble::TroubleArgs;
 use super::workers::Looks;
@@ -29,6 +33,8 @@ pub(super) const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 /// Storage is asked again for so long: a reconcile that waits for it keeps others from being reconciled, and
 /// comes again.
 const STORAGE_PATIENCE: Duration = Duration::from_secs(5);
+/// The watch is waited for that long to show what was written.
+pub(super) const OWN_WRITE: Duration = Duration::from_secs(2);
 
 /// Runs the controller.
 #[derive(Args, Debug)]
@@ -59,6 +65,9 @@ pub struct ControllerArgs {
     /// Serve batches in queues of Kueue's; needs the right to list, watch and patch its Workloads.
     #[arg(long, env = "IMAGEBATCH_KUEUE", action = clap::ArgAction::Set, default_value_t = false)]
     pub kueue: bool,
+    /// ImageBatches that are reconciled at the same time.
+    #[arg(long, env = "IMAGEBATCH_CONCURRENT_RECONCILES", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrent_reconciles: u16,
     /// How the pods of Jobs are made.
     #[command(flatten)]
     pub worker: WorkerArgs,
@@ -95,8 +104,17 @@ pub struct Context {
     /// What Prometheus reads.
     pub metrics: Arc<ControllerMetrics>,
     pub(super) tally: Tally,
-    /// When the status of a batch was last written, to hold back mere progress.
-    written: Mutex<HashMap<String, Instant>>,
+    pub(super) concurrent_reconciles: u16,
+    /// What the watch of ImageBatches knows.
+    pub(super) batches: Arc<Batches>,
+    /// What the watches of Jobs know.
+    pub(super) jobs: Jobs,
+    /// What the last look at the records saw of running batches.
+    pub(super) progress: Progress,
+    /// Reconciles that go on now.
+    reconciling: AtomicUsize,
+    /// When a batch was last written, to hold back mere progress, and the version it has since.
+    written: Mutex<HashMap<String, (Instant, u64)>>,
 }
 
 impl Context {
@@ -118,6 +136,11 @@ impl Context {
             looks: Looks::default(),
             places: Places::new(args.max_active_batches),
             workloads: Workloads::new(args.kueue),
+            concurrent_reconciles: args.concurrent_reconciles,
+            batches: Arc::default(),
+            jobs: Jobs::default(),
+            progress: Progress::default(),
+            reconciling: AtomicUsize::new(0),
             written: Mutex::default(),
             tally: Tally::new(Arc::clone(&metrics)),
             metrics,
@@ -129,19 +152,57 @@ impl Context {
         self.namespaces.contains(namespace)
     }
 
-    /// Returns how long mere progress of a batch has to wait, or `None` when it may be written now.
-    pub(super) fn hold_back(&self, uid: &str) -> Option<Duration> {
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        STATUS_INTERVAL.checked_sub(written.get(uid)?.elapsed())
+    /// Counts a reconcile as long as the guard is held.
+    pub(super) fn reconciling(&self) -> Reconciling<'_> {
+        self.reconciling.fetch_add(1, Ordering::Relaxed);
+        Reconciling(&self.reconciling)
     }
 
-    pub(super) fn note_written(&self, uid: &str, finished: bool) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if finished {
-            written.remove(uid);
-        } else {
-            written.insert(uid.to_owned(), Instant::now());
-        }
+    /// Whether batches wait for a place to be reconciled in.
+    pub(super) fn is_saturated(&self) -> bool {
+        self.reconciling.load(Ordering::Relaxed) >= usize::from(self.concurrent_reconciles)
+    }
+
+    /// Returns how long mere progress of a batch has to wait, or `None` when it may be written now.
+    pub(super) fn hold_back(&self, uid: &str) -> Option<Duration> {
+        STATUS_INTERVAL.checked_sub(self.written().get(uid)?.0.elapsed())
+    }
+
+    /// Whether the watch has not shown yet what this controller last wrote into a batch. Who goes on all the same
+    /// writes it a second time, with its Events.
+    pub(super) fn is_behind(&self, uid: &str, resource_version: Option<&str>) -> bool {
+        let written = self.written();
+        written
+            .get(uid)
+            .is_some_and(|(at, version)| at.elapsed() < OWN_WRITE && version_of(resource_version) < *version)
+    }
+
+    /// Notes that a batch was written, and the resource version it has since.
+    pub(super) fn note_written(&self, uid: &str, resource_version: Option<&str>) {
+        self.written().insert(uid.to_owned(), (Instant::now(), version_of(resource_version)));
+    }
+
+    /// Forgets a batch that has ended, as the watch shows.
+    pub(super) fn forget(&self, uid: &str) {
+        self.written().remove(uid);
+        self.progress.forget(uid);
+        self.looks.forget(uid);
+        self.backoff.forget(uid);
+        self.tally.forget(uid);
+        self.places.leave(uid);
+    }
+
+    fn written(&self) -> MutexGuard<'_, HashMap<String, (Instant, u64)>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A reconcile that goes on.
+pub(super) struct Reconciling<'a>(&'a AtomicUsize);
+
+impl Drop for Reconciling<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

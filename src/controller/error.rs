@@ -35,6 +35,9 @@ pub enum ReconcileError {
     /// The stage's input cannot be written as JSON.
     #[error("failed to build a Job")]
     BuildJob(#[source] serde_json::Error),
+    /// The watch of a namespace's Jobs has not been answered yet.
+    #[error("the Jobs of namespace {0:?} are not known yet: their watch has not been answered")]
+    JobsUnknown(String),
     /// A Job cannot be created or scaled.
     #[error("failed to apply a Job")]
     ApplyJob(#[source] kube::Error),
@@ -73,7 +76,10 @@ pub enum ReconcileError {
     /// Object storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The finalizer could not be set, or what it runs failed.
+    /// The finalizer cannot be set.
+    #[error("failed to set the finalizer")]
+    AddFinalizer(#[source] kube::Error),
+    /// The finalizer could not be removed, or what it runs failed.
     #[error(transparent)]
     Finalizer(Box<finalizer::Error<Self>>),
     /// Something outside answered too slowly.
@@ -101,6 +107,8 @@ impl ReconcileError {
             | Self::DeleteJob(_)
             | Self::DeleteBatch(_)
             | Self::PatchStatus(_)
+            | Self::AddFinalizer(_)
+            | Self::JobsUnknown(_)
             | Self::Finalizer(_) => "ApiServer",
         })
     }

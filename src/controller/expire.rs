@@ -8,9 +8,9 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Preconditions};
 use kube::runtime::controller::Action;
 
-use super::apply;
 use super::context::Context;
 use super::error::ReconcileError;
+use super::events;
 use crate::api::image_batch::{DeletionPolicy, ImageBatch};
 use crate::failpoint;
 
@@ -42,7 +42,7 @@ pub(super) async fn expire(context: &Context, batch: &ImageBatch, now: Timestamp
     let parameters = DeleteParams { preconditions: Some(seen), ..DeleteParams::default() };
     let api = Api::<ImageBatch>::namespaced(context.client.clone(), &batch.namespace().unwrap_or_default());
     match failpoint::around("batch.expire", api.delete(&batch.name_any(), &parameters)).await {
-        Ok(_) => apply::publish_expiry(&context.recorder, batch).await,
+        Ok(_) => events::publish_expiry(&context.recorder, batch).await,
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
         Err(error) => return Err(ReconcileError::DeleteBatch(error)),
     }

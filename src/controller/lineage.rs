@@ -6,11 +6,13 @@
 use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::DeserializeGuard;
 use serde_json::json;
 
 use super::context::Context;
 use super::error::ReconcileError;
+use super::list;
 use crate::api::image_batch::{DeletionPolicy, ImageBatch};
 use crate::api::status::{ImageBatchStatus, Retry};
 use crate::records::request::Origin;
@@ -70,9 +72,12 @@ pub(crate) async fn release_objects(context: &Context, batch: &ImageBatch) -> Re
         return Ok(());
     }
     if !is_alone(&status) {
-        let others = Api::<ImageBatch>::namespaced(context.client.clone(), &namespace);
-        let others = others.list(&ListParams::default()).await.map_err(ReconcileError::ListBatches)?;
-        if others.iter().any(|other| holds_objects(other, batch)) {
+        let mut is_held = false;
+        // One that cannot be read may be a retry.
+        let holds = |other: &DeserializeGuard<ImageBatch>| other.0.as_ref().map_or(true, |it| holds_objects(it, batch));
+        let others = list::for_each(&context.client, &namespace, |other| is_held |= holds(other));
+        others.await.map_err(ReconcileError::ListBatches)?;
+        if is_held {
             return Ok(());
         }
         if in_time("read", &keys.retained(), context.storage.read(&keys.retained())).await?.is_some() {

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{Api, ListParams};
-use kube::{Client, ResourceExt};
+use kube::ResourceExt;
+use kube::api::Api;
 
+use super::context::Context;
 use super::error::ReconcileError;
-use super::{kueue, webhook};
+use super::jobs::JobsOfBatch;
+use super::progress::Seen;
+use super::webhook;
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::progress::Counts;
@@ -18,7 +21,6 @@ use crate::api::stage::Stage;
 use crate::api::status::{Failure, Retry};
 use crate::api::webhook::SecretKey;
 use crate::manifest::report::MAX_STATUS_FAILURES;
-use crate::records::Records;
 use crate::records::result::{IngestResult, ReportResult, Results};
 
 /// Everything a plan is made from, besides the ImageBatch itself.
@@ -113,23 +115,26 @@ pub enum Retried {
     Ready(Retry),
 }
 
-/// Observes a batch; reads only.
-pub(crate) async fn observe(
-    client: &Client,
-    records: &Records,
-    batch: &ImageBatch,
-) -> Result<Observed, ReconcileError> {
-    let uid = batch.uid().unwrap_or_default();
+/// Observes a batch; reads only. While a Job works, what its pods have found comes from the look at all running
+/// batches, and nothing is read for this one alone.
+pub(crate) async fn observe(context: &Context, batch: &ImageBatch) -> Result<Observed, ReconcileError> {
+    let Context { client, records, .. } = context;
     let namespace = batch.namespace().unwrap_or_default();
-    let jobs = Api::<Job>::namespaced(client.clone(), &namespace);
-    let selector = ListParams::default().labels(&format!("{}={uid}", labels::BATCH_UID));
-    let listed = jobs.list(&selector).await.map_err(ReconcileError::ListJobs)?;
-    let working_job = listed.iter().find_map(working_job);
-    let jobs: BTreeMap<Stage, JobState> =
-        listed.iter().filter_map(|job| Some((stage_of(job)?, state_of(job)))).collect();
-
-    let Results { ingest, report } = records.results(&uid).await?;
-    let progress = if ingest.is_some() && report.is_none() { records.progress(&uid).await? } else { Counts::default() };
+    let uid = batch.uid().unwrap_or_default();
+    let JobsOfBatch { states: jobs, working: working_job } = context.jobs.of(batch).await?;
+    let (seen, report) = if jobs.is_empty() && batch.status.is_none() {
+        // Nobody has begun. If somebody had, and was forgotten, the stage finds its result and does nothing.
+        (Seen::default(), None)
+    } else if jobs.values().any(|job| job.ended.is_none()) {
+        (context.progress.of(records, batch).await?, None)
+    } else {
+        // Whoever works next has not begun, and who worked before has recorded what it found.
+        let Results { ingest, report } = records.results(&uid).await?;
+        let is_counted = ingest.is_some() && report.is_none();
+        let counts = if is_counted { records.progress(&uid).await? } else { Counts::default() };
+        (Seen { ingest, counts }, report)
+    };
+    let Seen { ingest, counts: progress } = seen;
     let known = batch.status.as_ref().map_or((0, 0), |it| (it.failed, it.failures.len()));
     let failures = if progress.failed > known.0 && known.1 < MAX_STATUS_FAILURES {
         records.first_failures(&uid).await?
@@ -206,19 +211,12 @@ pub(super) async fn signers_at(
     Ok(webhook::signers(&value).map_err(|error| format!("Secret {name:?}, key {key:?}: {error}")))
 }
 
-fn stage_of(job: &Job) -> Option<Stage> {
+pub(super) fn stage_of(job: &Job) -> Option<Stage> {
     let label = job.labels().get(labels::STAGE)?;
     Stage::ALL.into_iter().find(|stage| stage.as_str() == label)
 }
 
-fn working_job(job: &Job) -> Option<WorkingJob> {
-    let state = state_of(job);
-    let (name, uid) = (job.name_any(), job.uid()?);
-    let queued = kueue::is_queued(job);
-    state.ended.is_none().then_some(WorkingJob { name, uid, suspended: state.suspended, queued })
-}
-
-fn state_of(job: &Job) -> JobState {
+pub(super) fn state_of(job: &Job) -> JobState {
     let spec = job.spec.clone().unwrap_or_default();
     let status = job.status.clone().unwrap_or_default();
     // `Complete` and `Failed` are set only once no pod is left; what comes before does not count.

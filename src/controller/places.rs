@@ -4,7 +4,7 @@
 //! the start it is read from the batches' statuses, in the watch's store. Nothing is asked of the API server.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures::Stream;
 use k8s_openapi::jiff::Timestamp;
@@ -23,7 +23,7 @@ const MAX_CALLED: usize = 1_024;
 /// The places of an installation.
 pub struct Places {
     cap: usize,
-    stores: Mutex<Vec<Store<ImageBatch>>>,
+    store: OnceLock<Store<ImageBatch>>,
     seeded: OnceCell<()>,
     ledger: Mutex<Ledger>,
     called: broadcast::Sender<ObjectRef<ImageBatch>>,
@@ -66,16 +66,16 @@ impl Places {
     pub fn new(cap: usize) -> Self {
         Self {
             cap,
-            stores: Mutex::default(),
+            store: OnceLock::new(),
             seeded: OnceCell::new(),
             ledger: Mutex::default(),
             called: broadcast::channel(MAX_CALLED).0,
         }
     }
 
-    /// Learns of batches from this store from now on. Returns those whose turn has come.
+    /// Learns of batches from this store from now on; the first one counts. Returns those whose turn has come.
     pub fn open(&self, store: Store<ImageBatch>) -> impl Stream<Item = ObjectRef<ImageBatch>> + Send + 'static {
-        self.stores.lock().unwrap_or_else(PoisonError::into_inner).push(store);
+        self.store.get_or_init(|| store);
         listen(self.called.subscribe())
     }
 
@@ -94,9 +94,9 @@ impl Places {
         ledger.waiting.insert(ticket.clone());
         ledger.ahead(&ticket, self.cap)?;
         // Before somebody is sent away: who vanished without a word holds nothing up.
-        let stores = self.stores();
         let exists = |object: &ObjectRef<ImageBatch>, uid: &str| {
-            stores.iter().any(|store| store.get(object).is_some_and(|it| it.metadata.uid.as_deref() == Some(uid)))
+            let found = self.store.get().and_then(|store| store.get(object));
+            found.is_some_and(|it| it.metadata.uid.as_deref() == Some(uid))
         };
         let Ledger { held, waiting } = &mut *ledger;
         held.retain(|uid, object| exists(object, uid));
@@ -125,29 +125,24 @@ impl Places {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stores(&self) -> Vec<Store<ImageBatch>> {
-        self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Reads who holds a place and who waits from the stores.
+    /// Reads who holds a place and who waits from the store.
     async fn seed(&self) {
-        for store in self.stores() {
-            if store.wait_until_ready().await.is_err() {
-                // Its watch has ended, and with it the controller.
-                continue;
-            }
-            let mut ledger = self.ledger();
-            for batch in store.state() {
-                let ticket = Ticket::of(&batch);
-                match standing(&batch) {
-                    Standing::Held => {
-                        ledger.held.insert(ticket.uid.clone(), ticket.object());
-                    }
-                    Standing::Waiting => {
-                        ledger.waiting.insert(ticket);
-                    }
-                    Standing::Elsewhere => {}
+        let Some(store) = self.store.get() else { return };
+        if store.wait_until_ready().await.is_err() {
+            // Its watch has ended, and with it the controller.
+            return;
+        }
+        let mut ledger = self.ledger();
+        for batch in store.state() {
+            let ticket = Ticket::of(&batch);
+            match standing(&batch) {
+                Standing::Held => {
+                    ledger.held.insert(ticket.uid.clone(), ticket.object());
                 }
+                Standing::Waiting => {
+                    ledger.waiting.insert(ticket);
+                }
+                Standing::Elsewhere => {}
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use kube::ResourceExt;
+use kube::api::ObjectMeta;
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -22,6 +23,12 @@ pub(super) fn of_batch(batch: &ImageBatch) -> Span {
         batch.uid = batch.uid(),
         request_id = labels::request_id(batch.annotations()),
     )
+}
+
+/// Returns the same for an ImageBatch of which only the metadata can be read.
+pub(super) fn of_object(metadata: &ObjectMeta) -> Span {
+    let ObjectMeta { name, namespace, uid, .. } = metadata;
+    tracing::error_span!(target: LOG_ONLY, "reconcile", batch.name = name, batch.namespace = namespace, batch.uid = uid)
 }
 
 /// Returns the same for a webhook's delivery, which has no request id before its batch is read.

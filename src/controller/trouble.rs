@@ -104,6 +104,7 @@ fn reason_of(error: &ReconcileError) -> Option<&'static str> {
         ReconcileError::Records(_) => reason::RECORDS_UNAVAILABLE,
         ReconcileError::Storage(_) => reason::STORAGE_UNAVAILABLE,
         ReconcileError::Timeout => reason::TIMEOUT,
+        ReconcileError::JobsUnknown(_) => reason::API_SERVER_UNAVAILABLE,
         ReconcileError::RetriedChanged(_) => reason::RETRIED_CHANGED,
         ReconcileError::BuildJob(_) => reason::JOB_REJECTED,
         ReconcileError::JobNameTaken { .. } => reason::JOB_NAME_TAKEN,
@@ -116,7 +117,8 @@ fn reason_of(error: &ReconcileError) -> Option<&'static str> {
         | ReconcileError::PatchWorkload(error)
         | ReconcileError::DeleteJob(error)
         | ReconcileError::DeleteBatch(error)
-        | ReconcileError::PatchStatus(error) => reason_of_request(error, reason::REQUEST_REFUSED),
+        | ReconcileError::PatchStatus(error)
+        | ReconcileError::AddFinalizer(error) => reason_of_request(error, reason::REQUEST_REFUSED),
         ReconcileError::Finalizer(error) => match error.as_ref() {
             FinalizerError::AddFinalizer(error) | FinalizerError::RemoveFinalizer(error) => {
                 reason_of_request(error, reason::REQUEST_REFUSED)

@@ -25,6 +25,8 @@ use crate::api::status::ImageBatchStatus;
 
 /// Numbers that look wrong for less are how every pod starts and ends.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
+/// Shortest.
+const SOON: Duration = Duration::from_secs(1);
 /// Longest time between two looks.
 const LAST_LOOK: Duration = Duration::from_secs(60);
 /// Pods of one look; more are found once these are gone.
@@ -60,6 +62,12 @@ impl Looks {
         if let Some(look) = self.lock().get_mut(uid) {
             look.next = look.next.min(Instant::now() + after.unsigned_abs());
         }
+    }
+
+    /// Returns the time until the next look.
+    pub(super) fn next(&self, uid: &str) -> Duration {
+        let wait = self.lock().get(uid).map_or(FIRST_LOOK, |look| look.next.saturating_duration_since(Instant::now()));
+        wait.max(SOON)
     }
 
     /// The batch is well, or gone.

@@ -3,6 +3,8 @@
 //! Documents of their own, since a document has one writer: servers that speak MongoDB's protocol may
 //! lose one of two updates of the same document (FerretDB 1.24 does, measured).
 
+use std::collections::HashMap;
+
 use futures::TryStreamExt;
 use mongodb::bson::doc;
 use serde::{Deserialize, Serialize};
@@ -111,5 +113,18 @@ impl Records {
             results.report = results.report.or(record.report);
         }
         Ok(results)
+    }
+
+    /// Returns what ingest found in each of these batches, by batch; none where it has not ended.
+    pub async fn ingests_of(&self, batches: &[String]) -> Result<HashMap<String, IngestResult>, RecordError> {
+        if batches.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let collection = self.collection::<ResultRecord>(RESULTS);
+        let filter = doc! { "batch": { "$in": batches } };
+        let records: Vec<ResultRecord> = self
+            .run("read ingest's results", || async { collection.find(filter.clone()).await?.try_collect().await })
+            .await?;
+        Ok(records.into_iter().filter_map(|it| Some((it.batch, it.ingest?))).collect())
     }
 }

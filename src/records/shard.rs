@@ -1,7 +1,7 @@
 //! Progress counts of running shards. They only ever grow, and go when the batch is finished: the
 //! report's totals are final, these are for people who watch.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures::TryStreamExt;
 use mongodb::bson::{Document, doc, serialize_to_bson};
@@ -89,16 +89,31 @@ impl Records {
 
     /// Returns the sum of a batch's shards.
     pub async fn progress(&self, batch: &str) -> Result<Counts, RecordError> {
-        let mut sum = Counts::default();
-        for record in self.shards(batch).await? {
-            sum += record.counts;
+        Ok(self.progress_of(&[batch.to_owned()]).await?.remove(batch).unwrap_or_default())
+    }
+
+    /// Returns the sums of these batches' shards, by batch; none for one without shards.
+    pub async fn progress_of(&self, batches: &[String]) -> Result<HashMap<String, Counts>, RecordError> {
+        if batches.is_empty() {
+            return Ok(HashMap::new());
         }
-        Ok(sum)
+        // Not by $group: FerretDB 1.24 fills only the first of several sums.
+        let shards = self.collection::<ShardRecord>(SHARDS);
+        let filter = doc! { "batch": { "$in": batches } };
+        self.run("read progress", || async {
+            let mut sums = HashMap::<String, Counts>::new();
+            let mut records = shards.find(filter.clone()).await?;
+            while let Some(record) = records.try_next().await? {
+                *sums.entry(record.batch).or_default() += record.counts;
+            }
+            Ok(sums)
+        })
+        .await
     }
 
     async fn shards(&self, batch: &str) -> Result<Vec<ShardRecord>, RecordError> {
         let shards = self.collection::<ShardRecord>(SHARDS);
-        self.run("read progress", || async { shards.find(doc! { "batch": batch }).await?.try_collect().await }).await
+        self.run("read shards", || async { shards.find(doc! { "batch": batch }).await?.try_collect().await }).await
     }
 
     /// Deletes the progress counts of a finished batch.

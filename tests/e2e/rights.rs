@@ -12,6 +12,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     // The API server asks for it only with the admission plugin OwnerReferencesPermissionEnforcement, which OpenShift
     // has and this cluster has not.
     ("imagebatch-controller", "update imagebatches.imagebatch.io/finalizers"),
+    // Only where a Job of the batch's name is there already.
+    ("imagebatch-controller", "get jobs.batch"),
 ];
 
 /// A verb and its resource, such as `patch imagebatches.imagebatch.io/status`.

@@ -5,6 +5,7 @@ pub(crate) mod bombs;
 pub(crate) mod origin;
 pub(crate) mod pods;
 pub(crate) mod process;
+pub(crate) mod proxy;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -162,6 +163,13 @@ impl Harness {
         Running(tokio::spawn(run_controller(self.batches(), context)))
     }
 
+    /// Runs a controller of the test's namespace that speaks to the API server by this client.
+    pub(crate) async fn controller_by(&self, client: Client) -> Running {
+        let batches = Api::namespaced(client.clone(), &self.namespace);
+        let context = self.context_with(client, &[]).await;
+        Running(tokio::spawn(run_controller(batches, context)))
+    }
+
     /// Returns a controller's context with further variables, whose requests go by this client.
     pub(crate) async fn context_with(&self, client: Client, variables: &[(&str, &str)]) -> Context {
         let mut environment = self.environment.clone();
@@ -271,9 +279,9 @@ async fn controller_context(client: Client, namespace: &str, environment: &BTree
 }
 
 pub(crate) async fn run_controller(batches: Api<ImageBatch>, context: Context) {
-    let context = Arc::new(context);
+    let (batches, context) = ([batches], Arc::new(context));
     tokio::select! {
-        () = controller::run(batches, Arc::clone(&context), std::future::pending()) => {}
+        () = controller::run(&batches, Arc::clone(&context), std::future::pending()) => {}
         () = controller::deliver::run(&context) => {}
         () = controller::workloads::run(&context) => {}
     }

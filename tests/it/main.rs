@@ -22,5 +22,6 @@ mod queue;
 mod repeat;
 mod retry;
 mod sandbox;
+mod scale;
 mod telemetry;
 mod webhook;
