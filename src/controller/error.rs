@@ -1,8 +1,9 @@
 //! Why a reconcile stops before its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use kube::runtime::finalizer;
+use kube::runtime::{finalizer, watcher};
 
 use crate::failpoint::Injected;
 use crate::records::RecordError;
@@ -36,8 +37,14 @@ pub enum ReconcileError {
     #[error("failed to build a Job")]
     BuildJob(#[source] serde_json::Error),
     /// The watch of a namespace's Jobs has not been answered yet.
-    #[error("the Jobs of namespace {0:?} are not known yet: their watch has not been answered")]
-    JobsUnknown(String),
+    #[error("the Jobs of namespace {namespace:?} are not known yet: their watch has not been answered")]
+    JobsUnknown {
+        /// The namespace.
+        namespace: String,
+        /// Why not, where the API server said it.
+        #[source]
+        cause: Option<Arc<watcher::Error>>,
+    },
     /// A Job cannot be created or scaled.
     #[error("failed to apply a Job")]
     ApplyJob(#[source] kube::Error),
@@ -108,7 +115,7 @@ impl ReconcileError {
             | Self::DeleteBatch(_)
             | Self::PatchStatus(_)
             | Self::AddFinalizer(_)
-            | Self::JobsUnknown(_)
+            | Self::JobsUnknown { .. }
             | Self::Finalizer(_) => "ApiServer",
         })
     }

@@ -4,7 +4,7 @@
 //! as the name is taken; what this controller created or changed itself it knows at once ([`Jobs::note`]). It
 //! keeps a few numbers of each Job, not the Job with its pods' template.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ const FIRST_LIST: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(crate) struct Jobs {
     known: RwLock<HashMap<Place, Known>>,
-    /// Namespaces whose Jobs were listed.
-    listed: watch::Sender<HashSet<String>>,
+    /// Namespaces whose Jobs were listed, or why they could not be yet.
+    listed: watch::Sender<HashMap<String, Result<(), Arc<watcher::Error>>>>,
 }
 
 /// Namespace and name of a Job.
@@ -63,9 +63,12 @@ impl Jobs {
     pub(super) async fn of(&self, batch: &ImageBatch) -> Result<JobsOfBatch, ReconcileError> {
         let (namespace, name) = (batch.namespace().unwrap_or_default(), batch.name_any());
         let mut listed = self.listed.subscribe();
-        let is_listed = tokio::time::timeout(FIRST_LIST, listed.wait_for(|it| it.contains(&namespace))).await;
-        if !is_listed.is_ok_and(|it| it.is_ok()) {
-            return Err(ReconcileError::JobsUnknown(namespace));
+        let answered = tokio::time::timeout(FIRST_LIST, listed.wait_for(|it| it.contains_key(&namespace))).await;
+        let answer = answered.ok().and_then(Result::ok).and_then(|it| it.get(&namespace).cloned());
+        match answer {
+            Some(Ok(())) => {}
+            Some(Err(cause)) => return Err(ReconcileError::JobsUnknown { namespace, cause: Some(cause) }),
+            None => return Err(ReconcileError::JobsUnknown { namespace, cause: None }),
         }
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let mut jobs = JobsOfBatch::default();
@@ -89,6 +92,17 @@ impl Jobs {
         }
     }
 
+    /// Notes why the Jobs of a namespace are not known; once they are, a watch that fails goes on from there.
+    fn note_failure(&self, namespace: &str, error: watcher::Error) {
+        self.listed.send_if_modified(|listed| {
+            let is_unknown = !listed.get(namespace).is_some_and(Result::is_ok);
+            if is_unknown {
+                listed.insert(namespace.to_owned(), Err(Arc::new(error)));
+            }
+            is_unknown
+        });
+    }
+
     /// Returns how many Jobs are known.
     pub(super) fn count(&self) -> usize {
         self.known.read().unwrap_or_else(PoisonError::into_inner).len()
@@ -110,22 +124,27 @@ impl Jobs {
                 }
                 changed.extend(relist.drain().filter_map(|(place, seen)| put(&mut known, place, seen)));
                 drop(known);
-                self.listed.send_if_modified(|listed| listed.insert(namespace.to_owned()));
+                self.listed.send_modify(|listed| drop(listed.insert(namespace.to_owned(), Ok(()))));
                 return changed;
             }
             watcher::Event::Apply(job) => {
-                return read(job).and_then(|(place, seen)| put(&mut known, place, seen)).into_iter().collect();
+                return match read(job) {
+                    Some((place, seen)) => put(&mut known, place, seen).into_iter().collect(),
+                    // Somebody took its labels away: its batch puts them back.
+                    None => remove(&mut known, namespace, job).into_iter().collect(),
+                };
             }
-            watcher::Event::Delete(job) => {
-                let place = (namespace.to_owned(), job.name_any());
-                // Another of the same name may have been created since.
-                if known.get(&place).is_some_and(|it| Some(&it.uid) == job.metadata.uid.as_ref()) {
-                    return known.remove(&place).map(|it| it.batch).into_iter().collect();
-                }
-            }
+            watcher::Event::Delete(job) => return remove(&mut known, namespace, job).into_iter().collect(),
         }
         Vec::new()
     }
+}
+
+/// Forgets a Job; returns its batch. Another of the same name may have been created since, and stays.
+fn remove(known: &mut HashMap<Place, Known>, namespace: &str, job: &Job) -> Option<String> {
+    let place = (namespace.to_owned(), job.name_any());
+    known.get(&place).filter(|it| Some(&it.uid) == job.metadata.uid.as_ref())?;
+    known.remove(&place).map(|it| it.batch)
 }
 
 /// Keeps what was seen, unless something newer is known; returns the batch if anything is new.
@@ -160,7 +179,7 @@ pub(super) fn version_of(resource_version: Option<&str>) -> u64 {
 }
 
 /// Watches the Jobs of the installation's namespaces; yields the batches whose Jobs changed.
-pub(super) fn watch(context: &Arc<Context>) -> impl Stream<Item = ObjectRef<ImageBatch>> + Send + 'static {
+pub fn watch(context: &Arc<Context>) -> impl Stream<Item = ObjectRef<ImageBatch>> + Send + 'static {
     let managed = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={}", labels::CONTROLLER));
     stream::select_all(context.namespaces.iter().map(|namespace| {
         let (context, namespace) = (Arc::clone(context), namespace.clone());
@@ -174,6 +193,7 @@ pub(super) fn watch(context: &Arc<Context>) -> impl Stream<Item = ObjectRef<Imag
                     Err(error) => {
                         context.metrics.watch_errors.inc();
                         tracing::warn!(%error, batch.namespace = namespace, "the watch of Jobs failed, it starts again");
+                        context.jobs.note_failure(&namespace, error);
                         Vec::new()
                     }
                 };

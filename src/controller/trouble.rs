@@ -6,6 +6,7 @@ use clap::Args;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::finalizer::Error as FinalizerError;
+use kube::runtime::watcher;
 
 use super::apply;
 use super::context::Context;
@@ -104,7 +105,14 @@ fn reason_of(error: &ReconcileError) -> Option<&'static str> {
         ReconcileError::Records(_) => reason::RECORDS_UNAVAILABLE,
         ReconcileError::Storage(_) => reason::STORAGE_UNAVAILABLE,
         ReconcileError::Timeout => reason::TIMEOUT,
-        ReconcileError::JobsUnknown(_) => reason::API_SERVER_UNAVAILABLE,
+        ReconcileError::JobsUnknown { cause, .. } => match cause.as_deref() {
+            Some(
+                watcher::Error::InitialListFailed(error)
+                | watcher::Error::WatchStartFailed(error)
+                | watcher::Error::WatchFailed(error),
+            ) => reason_of_request(error, reason::REQUEST_REFUSED),
+            _ => reason::API_SERVER_UNAVAILABLE,
+        },
         ReconcileError::RetriedChanged(_) => reason::RETRIED_CHANGED,
         ReconcileError::BuildJob(_) => reason::JOB_REJECTED,
         ReconcileError::JobNameTaken { .. } => reason::JOB_NAME_TAKEN,

@@ -8,6 +8,7 @@ mod replica;
 use std::io::Write;
 use std::sync::Arc;
 
+use futures::StreamExt;
 use imagebatch::api::stage::Stage;
 use imagebatch::api::status::ImageBatchStatus;
 use imagebatch::controller::{self, error::ReconcileError};
@@ -18,7 +19,7 @@ use kube::api::{Patch, PatchParams};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Harness, condition};
+use crate::harness::{Harness, Running, condition};
 use holders::Holders;
 use proxy::Proxy;
 use replica::{Replica, Term};
@@ -127,6 +128,7 @@ async fn what_an_earlier_leader_writes_late_changes_nothing() {
     drop(running);
     // As it stood when the earlier leader looked.
     let context = Arc::new(harness.controller_context().await);
+    let _jobs = Running(tokio::spawn(controller::jobs::watch(&context).for_each(|_| std::future::ready(()))));
     let error = controller::reconcile(Arc::new(early.clone()), Arc::clone(&context)).await.expect_err("it is outdated");
     assert!(matches!(&error, ReconcileError::Outdated(_)), "{error:?}");
     let batch = harness.batches().get("batch").await.expect("the batch exists");
