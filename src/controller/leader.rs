@@ -2,8 +2,8 @@
 //!
 //! The rules are those of client-go's leaderelection. What a Lease's clock says is never compared with ours: a
 //! candidate takes a Lease over when it has not changed for its duration by the candidate's own monotonic clock.
-//! The leader counts from before its last renewal was sent, and gives up [`RENEW_DEADLINE`] later, well before
-//! anyone can have waited [`LEASE_DURATION`]. Every write carries the version that it was made from, so of two
+//! The leader counts from before its last renewal was sent, and gives up `RENEW_DEADLINE` later, well before
+//! anyone can have waited `LEASE_DURATION`. Every write carries the version that it was made from, so of two
 //! candidates one wins.
 //!
 //! No crate does this for kube 5: kube-lease-manager 0.13 compares the clocks of two machines, takes an expired
