@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::check::Ending;
-use crate::cluster::{get, kubectl, records, url, wait_until};
+use crate::cluster::{get, kubectl, names, records, url, wait_until};
 use crate::figures::Figures;
 use crate::history::History;
 use crate::settings::Settings;
@@ -139,6 +139,9 @@ async fn nothing_is_lost_and_nothing_is_done_twice() {
         line.as_object_mut().expect("an object").extend(part.as_object().expect("an object").clone());
     }
     report(&line);
+    if !violations.is_empty() {
+        show_failed_pods(&id);
+    }
     assert!(violations.is_empty(), "{} promises are broken:\n{}", violations.len(), violations.join("\n"));
     kubectl(&["delete", "imagebatch", &id]);
 }
@@ -183,6 +186,17 @@ async fn stir(form: &Form, trouble: &mut Trouble<'_>, history: &mut History) {
 }
 
 /// Prints the counts as a table, and adds them to `target/bench/faults.jsonl`.
+/// Prints how the batch's pods failed, as long as the cluster is there to be asked.
+fn show_failed_pods(batch: &str) {
+    let exit_code = "{.status.containerStatuses[*].state.terminated.exitCode}";
+    for pod in names("pods", &format!("imagebatch.io/batch-name={batch}")) {
+        let exit_code = kubectl(&["get", &pod, &format!("--output=jsonpath={exit_code}")]);
+        if exit_code != "0" {
+            eprintln!("{pod} ended with {exit_code}:\n{}", kubectl(&["logs", &pod, "--tail=5"]));
+        }
+    }
+}
+
 fn report(line: &Value) {
     for (name, value) in line.as_object().expect("an object") {
         eprintln!("  {name:<24} {value}");
