@@ -62,7 +62,11 @@ async fn controllers(action: &str) {
     let batch = harness.batches().patch(&name, &PatchParams::default(), &policy).await.expect("it may change");
     let uid = batch.uid().expect("a uid");
 
-    controllers_end_at(points("job.apply", "status.patch"), action, &harness, &seen).await;
+    controllers_end_at(points("job.apply", "job.apply"), action, &harness, &seen).await;
+    // One of them may have written the status although its Job failed; from here on it says something else.
+    let change = Patch::Merge(json!({ "spec": { "parallelism": 3 } }));
+    harness.batches().patch(&name, &PatchParams::default(), &change).await.expect("it may change");
+    controllers_end_at(points("status.mirror", "status.patch"), action, &harness, &seen).await;
     harness.run_job(&name, Stage::Run).await;
     controllers_end_at(points("progress.delete", "told.update"), action, &harness, &seen).await;
     let mut controller = Process::controller(&harness, &[]);
