@@ -123,7 +123,6 @@ async fn batches_take_turns_in_a_queue_with_room_for_one() {
     assert_eq!(running_pods("in-front"), 0);
     suspend("in-front", false);
     wait_until("the Workload to be switched on", || is_active("in-front")).await;
-    wait_until("the first batch to run again", || running_pods("in-front") == 1).await;
 
     // Asks for three pods, and begins with the one that there is room for, once the first batch is done.
     let mut csv = "S. No.,Product Name,Input Image Urls\n".to_owned();

@@ -32,7 +32,8 @@ async fn a_batch_is_held_goes_on_is_cancelled_and_expires() {
         writeln!(csv, "{row},Postcard {row},\"{}\"", urls.join(",")).expect("a String grows");
     }
     let id = upload_accepted(csv, "?parallelism=2").await;
-    let (pods, job) = (format!("imagebatch.io/batch-name={id}"), format!("{id}-compress"));
+    let (all, job) = (format!("imagebatch.io/batch-name={id}"), format!("{id}-compress"));
+    let pods = format!("{all},imagebatch.io/stage=compress");
     wait_until("first images", || done(&get("imagebatch", &id)) > 0).await;
 
     patch(&id, r#"{"suspend":true}"#);
@@ -67,6 +68,6 @@ async fn a_batch_is_held_goes_on_is_cancelled_and_expires() {
     patch(&id, r#"{"ttlSecondsAfterFinished":0}"#);
     let listed = ["get", "imagebatch", &id, "--ignore-not-found", "--output=name"];
     wait_until("the ImageBatch to go", || kubectl(&listed).is_empty()).await;
-    assert_eq!(names("jobs,pods", &pods), [""; 0]);
+    assert_eq!(names("jobs,pods", &all), [""; 0]);
     assert_eq!(reqwest::get(&report).await.expect("an answer").status(), 200, "what it stored stays");
 }

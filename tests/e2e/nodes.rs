@@ -73,6 +73,8 @@ async fn a_pod_on_a_lost_node_is_replaced_after_a_while() {
     let selector = "imagebatch.io/batch-name=lost";
     let on_node = ["get", "pods", "--selector", selector, "--field-selector=spec.nodeName=lost-node", "--output=name"];
     wait_until("a pod on the lost node", || !kubectl(&on_node).is_empty()).await;
+    // The node's own controller takes longer to find out.
+    kubectl(&["cordon", NODE]);
     let pod = names("pods", selector).remove(0);
     // As the eviction from a node that is not heard of does.
     kubectl(&["delete", &pod, "--grace-period=1", "--wait=false"]);
