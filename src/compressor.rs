@@ -178,10 +178,11 @@ pub enum StageError {
 }
 
 impl StageError {
-    /// Returns whether running the stage again cannot help.
+    /// Returns whether running the stage again cannot help. An object that is missing may be there again: a store
+    /// that has just started answers 404 for what it has not found yet.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::ReadInput(_) | Self::PlanMemory(_) | Self::MissingObject(_) | Self::ParseObject { .. })
+        matches!(self, Self::ReadInput(_) | Self::PlanMemory(_))
     }
 }
 
