@@ -1,7 +1,7 @@
 //! The Jobs as the watches know them: what a reconcile reads instead of asking the API server each time.
 //!
 //! It lags behind by milliseconds. A Job that it does not know yet is created again, which the API server refuses
-//! as the name is taken; what this controller created or changed itself it knows at once ([`Jobs::note`]). It
+//! as the name is taken; what this controller created or changed itself it knows at once (`note`). It
 //! keeps a few numbers of each Job, not the Job with its pods' template.
 
 use std::collections::{BTreeMap, HashMap};
