@@ -33,6 +33,9 @@ pub(super) const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 /// Storage is asked again for so long: a reconcile that waits for it keeps others from being reconciled, and
 /// comes again.
 const STORAGE_PATIENCE: Duration = Duration::from_secs(5);
+/// So many batches that begin in so short a time are a burst.
+const BURST: usize = 16;
+const BURST_TIME: Duration = Duration::from_secs(2);
 /// The watch is waited for that long to show what was written.
 pub(super) const OWN_WRITE: Duration = Duration::from_secs(2);
 
@@ -111,6 +114,8 @@ pub struct Context {
     pub(super) jobs: Jobs,
     /// What the last look at the records saw of running batches.
     pub(super) progress: Progress,
+    /// When batches have begun, in the last seconds.
+    begun: Mutex<Vec<Instant>>,
     /// Reconciles that go on now.
     reconciling: AtomicUsize,
     /// When a batch was last written, to hold back mere progress, and the version it has since.
@@ -140,6 +145,7 @@ impl Context {
             batches: Arc::default(),
             jobs: Jobs::default(),
             progress: Progress::default(),
+            begun: Mutex::default(),
             reconciling: AtomicUsize::new(0),
             written: Mutex::default(),
             tally: Tally::new(Arc::clone(&metrics)),
@@ -158,9 +164,19 @@ impl Context {
         Reconciling(&self.reconciling)
     }
 
-    /// Whether batches wait for a place to be reconciled in.
+    /// Whether batches wait for a place to be reconciled in, or so many have just begun that more are to be expected.
     pub(super) fn is_saturated(&self) -> bool {
-        self.reconciling.load(Ordering::Relaxed) >= usize::from(self.concurrent_reconciles)
+        let has_burst = || {
+            let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+            begun.retain(|at| at.elapsed() < BURST_TIME);
+            begun.len() >= BURST
+        };
+        self.reconciling.load(Ordering::Relaxed) >= usize::from(self.concurrent_reconciles) || has_burst()
+    }
+
+    /// Notes that a batch has begun.
+    pub(super) fn note_begun(&self) {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
     }
 
     /// Returns how long mere progress of a batch has to wait, or `None` when it may be written now.

@@ -29,7 +29,7 @@ use crate::records::request::Origin;
 /// Retry of a source that is not there.
 const SOURCE_INTERVAL: Duration = Duration::from_secs(5);
 /// While more batches come than can be reconciled, their first status waits for so long at most.
-const FIRST_STATUS: Duration = Duration::from_secs(30);
+const FIRST_STATUS: Duration = Duration::from_secs(60);
 const FIRST_STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// A batch whose Job works changes by events; this is for what no event tells.
 const RUNNING_INTERVAL: Duration = Duration::from_secs(10);
@@ -163,6 +163,7 @@ async fn take_step(
 ) -> Result<(), ReconcileError> {
     if let Some(job) = apply::apply_step(context, batch, step).await? {
         context.jobs.note(&job);
+        context.note_begun();
         context.progress.begin(batch, Seen { ingest: observed.ingest.clone(), counts: observed.progress });
     }
     context.tally.note_step(batch, step);

@@ -37,8 +37,14 @@ class Cluster:
         if not hasattr(self.local, 'connection'):
             self.local.connection = http.client.HTTPSConnection(self.address, context=self.context, timeout=60)
         kind = 'application/merge-patch+json' if method == 'PATCH' else 'application/json'
-        self.local.connection.request(method, path, json.dumps(body) if body else None, {'Content-Type': kind})
-        answer = self.local.connection.getresponse()
+        sent = method, path, json.dumps(body) if body else None, {'Content-Type': kind}
+        self.local.connection.request(*sent)
+        try:
+            answer = self.local.connection.getresponse()
+        except http.client.RemoteDisconnected:
+            # The server had closed the idle connection.
+            self.local.connection.request(*sent)
+            answer = self.local.connection.getresponse()
         text = answer.read()
         if answer.status not in expected:
             raise RuntimeError(f'{method} {path}: {answer.status} {text[:500]}')
@@ -77,6 +83,11 @@ class Watch(threading.Thread):
         self.start()
 
     def run(self):
+        while True:
+            self.follow()
+
+    def follow(self):
+        """Until the server ends the watch, as it does with one that falls behind; the next goes on from there."""
         connection = http.client.HTTPSConnection(self.cluster.address, context=self.cluster.context)
         connection.request('GET', f'{self.path}?watch=true&timeoutSeconds=3600&resourceVersion={self.version}')
         for line in connection.getresponse():
@@ -84,6 +95,7 @@ class Watch(threading.Thread):
             if event['type'] == 'ERROR':
                 raise RuntimeError(line)
             thing = event['object']
+            self.version = thing['metadata']['resourceVersion']
             with self.changed:
                 for name, condition in self.conditions.items():
                     if event['type'] != 'DELETED' and condition(thing):
