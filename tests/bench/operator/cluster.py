@@ -84,7 +84,11 @@ class Watch(threading.Thread):
 
     def run(self):
         while True:
-            self.follow()
+            try:
+                self.follow()
+            except ConnectionError:
+                # The servers have ended; who waits for more than was seen by then is told so.
+                return
 
     def follow(self):
         """Until the server ends the watch, as it does with one that falls behind; the next goes on from there."""
