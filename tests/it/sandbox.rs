@@ -105,6 +105,11 @@ pub(crate) fn family(process: u32) -> Vec<u32> {
     processes.collect()
 }
 
+/// Returns whether system calls of a process are filtered, as a codec child's are once it has started.
+pub(crate) fn is_confined(process: u32) -> bool {
+    status(process).get("Seccomp").is_some_and(|mode| mode == "2")
+}
+
 /// Returns the most memory that a process has had, in KiB.
 fn peak(process: u32) -> u64 {
     let status = status(process);
