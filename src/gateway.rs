@@ -16,8 +16,11 @@
 pub mod check;
 pub mod error;
 pub mod health;
+pub mod rate;
 pub mod state;
+pub mod tls;
 
+mod address;
 mod batch;
 mod body;
 mod cancel;
@@ -43,6 +46,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::STRICT_TRANSPORT_SECURITY;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -50,6 +55,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::manifest::limits::LimitArgs;
 use crate::metrics::gateway::GatewayMetrics;
@@ -57,7 +63,9 @@ use crate::records::{Patience, Records, RecordsArgs};
 use crate::storage::{Storage, StorageArgs};
 use crate::telemetry;
 use error::{ApiError, Code};
+use rate::RateArgs;
 use state::{AppState, Settings};
+use tls::TlsArgs;
 
 /// What a gateway needs to serve.
 #[derive(Args, Debug)]
@@ -85,11 +93,17 @@ pub struct GatewayArgs {
     #[arg(long, env = "IMAGEBATCH_MAX_CONCURRENT_UPLOADS", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_concurrent_uploads: u16,
     #[command(flatten)]
+    rate: RateArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     storage: StorageArgs,
     #[command(flatten)]
     records: RecordsArgs,
 }
 
+/// A year.
+const HSTS: &str = "max-age=31536000";
 /// How long storage is tried while a client waits.
 const STORAGE_PATIENCE: Duration = Duration::from_secs(15);
 /// How long requests are accepted after the signal: until no Service sends them here any more.
@@ -102,14 +116,22 @@ const GRACE: Duration = Duration::from_secs(25);
 /// Serves until a signal ends it.
 pub async fn serve(args: &GatewayArgs) -> anyhow::Result<()> {
     let (listen, ops_listen) = (args.listen, args.ops_listen);
+    let tls = args.tls.load()?;
     let state = connect(args).await?;
     let api = TcpListener::bind(listen).await.with_context(|| format!("failed to listen on {listen}"))?;
     let ops = TcpListener::bind(ops_listen).await.with_context(|| format!("failed to listen on {ops_listen}"))?;
     tracing::info!(%listen, %ops_listen, namespaces = state.settings.namespaces.join(","), "serving");
+    if tls.is_none() {
+        tracing::warn!("the API is served without encryption, as --plain-http asks");
+    }
 
     let (stop_api, stop_ops) = (CancellationToken::new(), CancellationToken::new());
-    let ops = tokio::spawn(server::serve(ops, ops_router(state.clone()), stop_ops.clone(), Duration::ZERO));
-    let api = tokio::spawn(server::serve(api, router(state.clone()), stop_api.clone(), GRACE));
+    let ops = tokio::spawn(server::serve(ops, None, ops_router(state.clone()), stop_ops.clone(), Duration::ZERO));
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(async move { tls.renew().await });
+    }
+    let secure = tls.is_some();
+    let api = tokio::spawn(server::serve(api, tls, hardened(router(state.clone()), secure), stop_api.clone(), GRACE));
     telemetry::shutdown().await;
     state.readiness.end();
     tokio::time::sleep(LEAVING).await;
@@ -142,6 +164,7 @@ async fn connect(args: &GatewayArgs) -> anyhow::Result<AppState> {
         namespaces,
         limits: args.limits.limits(),
         max_concurrent_uploads: args.max_concurrent_uploads.into(),
+        rate: args.rate.clone(),
     };
     let storage = Storage::with_retries(&args.storage, STORAGE_PATIENCE)?;
     let records = Records::new(&args.records, Patience::Short).await?;
@@ -162,8 +185,23 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/batches/{id}/output.csv", get(report::output_csv))
         .route("/v1/batches/{id}/failed.csv", get(report::failed_csv))
         .route("/images/{*key}", get(image::image));
-    let metrics = Arc::clone(&state.metrics);
-    observed(routes.with_state(state), metrics)
+    let (metrics, rate) = (Arc::clone(&state.metrics), Arc::clone(&state.rate));
+    let limited = routes
+        .fallback(absent)
+        .with_state(state)
+        .layer(from_fn_with_state(Arc::clone(&rate), rate::by_caller))
+        .layer(from_fn_with_state(rate, rate::by_address));
+    observed(limited, metrics)
+}
+
+/// Has browsers come back by HTTPS alone (RFC 6797).
+fn hardened(routes: Router, secure: bool) -> Router {
+    let header = secure.then(|| HeaderValue::from_static(HSTS));
+    routes.layer(SetResponseHeaderLayer::if_not_present(STRICT_TRANSPORT_SECURITY, header))
+}
+
+async fn absent() -> ApiError {
+    ApiError::new(Code::NotFound, "no resource has this path")
 }
 
 /// Returns the health checks and the metrics.
@@ -171,17 +209,15 @@ pub fn ops_router(state: AppState) -> Router {
     let routes = Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics));
+        .route("/metrics", get(health::metrics))
+        .fallback(absent);
     let metrics = Arc::clone(&state.metrics);
     observed(routes.with_state(state), metrics)
 }
 
 /// Adds what surrounds every request, those without a route too.
 fn observed(routes: Router, metrics: Arc<GatewayMetrics>) -> Router {
-    routes
-        .fallback(async || ApiError::new(Code::NotFound, "no resource has this path"))
-        .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(from_fn_with_state(metrics, request::observe))
+    routes.layer(CatchPanicLayer::custom(answer_panic)).layer(from_fn_with_state(metrics, request::observe))
 }
 
 fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
@@ -206,9 +242,11 @@ mod tests {
     async fn a_panic_costs_only_its_request() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("the listener is bound");
-        let (router, stop) =
-            (observed(Router::new().route("/panic", get(panics)), Arc::default()), CancellationToken::new());
-        let server = tokio::spawn(server::serve(listener, router, stop.clone(), GRACE));
+        let (router, stop) = (
+            observed(Router::new().route("/panic", get(panics)).fallback(absent), Arc::default()),
+            CancellationToken::new(),
+        );
+        let server = tokio::spawn(server::serve(listener, None, router, stop.clone(), GRACE));
         let client = reqwest::Client::builder().no_proxy().build().expect("the client has no special needs");
 
         for (path, status, code) in [("panic", 500, "Internal"), ("none", 404, "NotFound")] {

@@ -58,6 +58,10 @@ pub enum Code {
     MethodNotAllowed,
     /// The range lies outside of the object.
     RangeNotSatisfiable,
+    /// The caller asked more than it may in a minute.
+    TooManyRequests,
+    /// As many requests as can be worked on are under way.
+    Overloaded,
     /// The batch has no webhook, or nothing was told to it yet.
     NoWebhook,
     /// The batch's webhook was called by hand as often as allowed.
@@ -102,6 +106,8 @@ impl Code {
             Self::NotFound => (StatusCode::NOT_FOUND, "There is nothing here"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed"),
             Self::RangeNotSatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, "The range is not satisfiable"),
+            Self::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "The gateway is overloaded"),
             Self::NoWebhook => (StatusCode::NOT_FOUND, "There is no webhook to call"),
             Self::TooManyDeliveries => (StatusCode::TOO_MANY_REQUESTS, "The webhook was called too often"),
             Self::TooManyUploads => (StatusCode::SERVICE_UNAVAILABLE, "Too many uploads are running"),

@@ -86,6 +86,7 @@ fn span_of(request: &Request, route: &str, id: &str) -> Span {
         otel.kind = "server",
         otel.status_code = Empty,
         request_id = id,
+        client.address = Empty,
         batch.name = Empty,
         batch.namespace = Empty,
         batch.uid = Empty,

@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::error::{ApiError, Code};
 use super::health::Readiness;
+use super::rate::{RateArgs, RateLimits};
 use crate::manifest::source::Limits;
 use crate::metrics::gateway::GatewayMetrics;
 use crate::records::Records;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Most uploads at the same time.
     pub max_concurrent_uploads: usize,
+    /// How much one caller may ask.
+    pub rate: RateArgs,
 }
 
 impl Settings {
@@ -59,6 +62,7 @@ pub struct AppState {
     pub(crate) ending: CancellationToken,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Arc<GatewayMetrics>,
+    pub(crate) rate: Arc<RateLimits>,
 }
 
 impl AppState {
@@ -71,6 +75,7 @@ impl AppState {
             ending: CancellationToken::new(),
             readiness: Arc::new(Readiness::default()),
             metrics: Arc::new(GatewayMetrics::default()),
+            rate: Arc::new(RateLimits::new(&settings.rate)),
             settings: Arc::new(settings),
             storage,
             records,

@@ -19,6 +19,7 @@ use imagebatch::api::status::ImageBatchStatus;
 use imagebatch::controller::{self, context::Context, context::ControllerArgs};
 use imagebatch::gateway::{
     self,
+    rate::RateArgs,
     state::{AppState, Settings},
 };
 use imagebatch::manifest::source::Limits;
@@ -195,6 +196,7 @@ impl Harness {
             namespaces: vec![self.namespace.clone()],
             limits: Limits { max_rows: 5_000, max_bytes: 1 << 20, ..Limits::default() },
             max_concurrent_uploads: 4,
+            rate: RateArgs::default(),
         };
         let state = AppState::new(settings, self.storage.clone(), self.records.clone(), self.client.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");

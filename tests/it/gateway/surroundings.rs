@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::http::Request;
 use imagebatch::gateway;
+use imagebatch::gateway::rate::RateArgs;
 use imagebatch::gateway::state::{AppState, Settings};
 use imagebatch::manifest::source::Limits;
 use imagebatch::storage::StorageArgs;
@@ -26,6 +27,7 @@ impl Harness {
             namespaces: vec![self.namespace.clone()],
             limits: Limits { max_rows: 5_000, max_bytes, ..Limits::default() },
             max_concurrent_uploads: 4,
+            rate: RateArgs::default(),
         }
     }
 
