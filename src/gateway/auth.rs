@@ -3,7 +3,7 @@
 //! ```text
 //! guard      route's right -> authenticate -> namespace -> authorize -> handler (gets a Scope), audit line
 //! authenticate   Authorization: Bearer | session's cookie -> token -> Principal
-//!   ib_...                    api_key   its hash in a watched Secret
+//!   ib_...                    keyring   its hash in a watched Secret
 //!   JWT of the OIDC issuer    oidc      the issuer's published keys
 //!   else                      review    TokenReview
 //! authorize      review   SubjectAccessReview: Kubernetes' RBAC decides
@@ -13,10 +13,10 @@ pub mod api_key;
 pub mod args;
 pub mod guard;
 
-mod api_keys;
 mod cache;
 mod csrf;
 mod jwks;
+mod keyring;
 mod oidc;
 mod principal;
 mod review;
@@ -31,8 +31,8 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use kube::Client;
 
 use super::error::{ApiError, Code};
-use api_keys::ApiKeys;
 use args::{AuthArgs, Mode};
+use keyring::Keyring;
 use oidc::Oidc;
 pub(crate) use principal::Principal;
 use review::{Reviews, Right};
@@ -46,7 +46,7 @@ pub struct Auth {
     modes: Vec<Mode>,
     reviews: Option<Reviews>,
     oidc: Option<Oidc>,
-    api_keys: Option<ApiKeys>,
+    api_keys: Option<Keyring>,
     private_images: bool,
     seal: Seal,
 }
@@ -69,7 +69,7 @@ impl Auth {
         let oidc = if has(Mode::Oidc) { Some(Oidc::new(&args.oidc)?) } else { None };
         let namespace = args.api_keys_namespace.as_deref().unwrap_or(namespace);
         let api_keys = match &args.api_keys_secret {
-            Some(secret) if has(Mode::ApiKey) => Some(ApiKeys::watch(client.clone(), namespace, secret).await),
+            Some(secret) if has(Mode::ApiKey) => Some(Keyring::watch(client.clone(), namespace, secret).await),
             _ => None,
         };
         Ok(Arc::new(Self {

@@ -19,7 +19,7 @@ use crate::gateway::error::{ApiError, Code, chain};
 const FIRST: Duration = Duration::from_secs(10);
 
 /// The keys that are valid now.
-pub(super) struct ApiKeys {
+pub(super) struct Keyring {
     ring: Arc<RwLock<Option<Ring>>>,
     watch: tokio::task::JoinHandle<()>,
 }
@@ -31,7 +31,7 @@ struct Ring {
     entries: BTreeMap<String, Entry>,
 }
 
-impl ApiKeys {
+impl Keyring {
     /// Watches the Secret of that name.
     pub(super) async fn watch(client: Client, namespace: &str, name: &str) -> Self {
         let secrets: Api<Secret> = Api::namespaced(client, namespace);
@@ -59,7 +59,7 @@ impl ApiKeys {
     }
 }
 
-impl Drop for ApiKeys {
+impl Drop for Keyring {
     fn drop(&mut self) {
         self.watch.abort();
     }
