@@ -11,12 +11,15 @@
 //!
 //! It keeps nothing of its own: any replica answers for every batch, and any may die at any instant.
 //! Around each request stands `request`, which gives it an id, a problem document when it fails and
-//! one log line.
+//! one log line. Before each route of `routes` stands `auth`, which decides whether it may be used.
 
+pub mod auth;
 pub mod check;
 pub mod error;
 pub mod health;
+pub mod key;
 pub mod rate;
+pub mod routes;
 pub mod state;
 pub mod tls;
 
@@ -50,7 +53,7 @@ use axum::http::HeaderValue;
 use axum::http::header::STRICT_TRANSPORT_SECURITY;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -62,8 +65,12 @@ use crate::metrics::gateway::GatewayMetrics;
 use crate::records::{Patience, Records, RecordsArgs};
 use crate::storage::{Storage, StorageArgs};
 use crate::telemetry;
+use auth::Auth;
+use auth::args::AuthArgs;
+use auth::guard::guarded;
 use error::{ApiError, Code};
 use rate::RateArgs;
+use routes::Route;
 use state::{AppState, Settings};
 use tls::TlsArgs;
 
@@ -76,10 +83,8 @@ pub struct GatewayArgs {
     /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "IMAGEBATCH_OPS_LISTEN", default_value = "127.0.0.1:8081")]
     ops_listen: SocketAddr,
-    /// How callers are authenticated. This release knows only none: whoever reaches the address can
-    /// upload and read, so it must be asked for.
-    #[arg(long, env = "IMAGEBATCH_AUTHENTICATION", value_parser = ["none"])]
-    authentication: String,
+    #[command(flatten)]
+    auth: AuthArgs,
     /// Namespace of requests that name none.
     #[arg(long, env = "IMAGEBATCH_NAMESPACE")]
     namespace: String,
@@ -165,32 +170,23 @@ async fn connect(args: &GatewayArgs) -> anyhow::Result<AppState> {
         limits: args.limits.limits(),
         max_concurrent_uploads: args.max_concurrent_uploads.into(),
         rate: args.rate.clone(),
+        authenticated: false,
     };
     let storage = Storage::with_retries(&args.storage, STORAGE_PATIENCE)?;
     let records = Records::new(&args.records, Patience::Short).await?;
     let client = cluster::connect().await.context("failed to set up the Kubernetes client")?;
-    Ok(AppState::new(settings, storage, records, client))
+    let auth = Auth::connect(&args.auth, &client, namespace).await?;
+    Ok(AppState::new(settings, auth, storage, records, client))
 }
 
 /// Returns the API.
 pub fn router(state: AppState) -> Router {
-    let routes = Router::new()
-        .route("/v1/batches", post(submit::submit))
-        .route("/v1/batches/{id}", get(status::show))
-        .route("/v1/batches/{id}/deliveries", get(deliveries::list))
-        .route("/v1/batches/{id}/deliveries/redeliver", post(deliveries::redeliver))
-        .route("/v1/batches/{id}/deliveries/test", post(deliveries::test))
-        .route("/v1/batches/{id}/retry", post(retry::retry))
-        .route("/v1/batches/{id}/cancel", post(cancel::cancel))
-        .route("/v1/batches/{id}/output.csv", get(report::output_csv))
-        .route("/v1/batches/{id}/failed.csv", get(report::failed_csv))
-        .route("/images/{*key}", get(image::image));
+    let mut routes = Router::new();
+    for Route { path, access, handler, .. } in routes::routes() {
+        routes = routes.route(path, guarded(&state, access, handler));
+    }
     let (metrics, rate) = (Arc::clone(&state.metrics), Arc::clone(&state.rate));
-    let limited = routes
-        .fallback(absent)
-        .with_state(state)
-        .layer(from_fn_with_state(Arc::clone(&rate), rate::by_caller))
-        .layer(from_fn_with_state(rate, rate::by_address));
+    let limited = routes.fallback(absent).with_state(state).layer(from_fn_with_state(rate, rate::by_address));
     observed(limited, metrics)
 }
 

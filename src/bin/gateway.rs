@@ -1,9 +1,10 @@
-//! The gateway's executable: `run` serves, `check` asks a gateway that does.
+//! The gateway's executable: `run` serves, `check` asks a gateway that does, `key` makes an API key.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use imagebatch::gateway::check::{self, CheckArgs};
+use imagebatch::gateway::key::{self, KeyArgs};
 use imagebatch::gateway::{self, GatewayArgs};
 use imagebatch::telemetry::{self, LogArgs};
 
@@ -23,6 +24,8 @@ enum Command {
     Run(Box<GatewayArgs>),
     /// Check a running gateway: exits 0 when it answers as it should.
     Check(CheckArgs),
+    /// Make an API key; prints it, and what the Secret of API keys must hold for it.
+    Key(KeyArgs),
 }
 
 fn main() -> ExitCode {
@@ -30,5 +33,6 @@ fn main() -> ExitCode {
     telemetry::exit_code(telemetry::start(&cli.log, "gateway").and_then(|()| match cli.command {
         Command::Run(args) => telemetry::block_on(gateway::serve(&args)),
         Command::Check(args) => telemetry::block_on(check::check(&args)),
+        Command::Key(args) => key::create(&args),
     }))
 }

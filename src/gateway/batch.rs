@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::auth::guard::Scope;
 use super::cluster;
 use super::error::{ApiError, Code};
 use super::options::parse_query;
@@ -58,33 +59,32 @@ impl Batch {
     }
 }
 
-/// Returns the batch of that name in the namespace that the query names.
-pub(crate) async fn find(state: &AppState, name: &str, query: Option<&str>) -> Result<Batch, ApiError> {
-    find_in(state, name, parse_namespace(query)?.as_deref()).await
+/// Returns the batch of that name for a request that takes a namespace alone.
+pub(crate) async fn find(state: &AppState, scope: &Scope, name: &str, query: Option<&str>) -> Result<Batch, ApiError> {
+    check_query(query)?;
+    find_in(state, name, scope.namespace()).await
 }
 
-/// Reads the query of a request that takes a namespace alone.
-pub(crate) fn parse_namespace(query: Option<&str>) -> Result<Option<String>, ApiError> {
-    let mut namespace = None;
-    parse_query(query, &["namespace"], |_, value| {
-        namespace = Some(value.to_owned());
-        Ok(())
-    })?;
-    Ok(namespace)
+/// Checks the query of a request that takes a namespace alone, which is decided about already.
+pub(crate) fn check_query(query: Option<&str>) -> Result<(), ApiError> {
+    parse_query(query, &["namespace"], |_, _| Ok(()))
 }
 
-/// Returns the batch of that name in a namespace, the default one where none is named.
-pub(crate) async fn find_in(state: &AppState, name: &str, namespace: Option<&str>) -> Result<Batch, ApiError> {
-    let namespace = state.settings.resolve_namespace(namespace)?;
-    let missing = || ApiError::new(Code::BatchNotFound, format!("namespace {namespace:?} has no batch {name:?}"));
+/// Returns the batch of that name in a namespace.
+pub(crate) async fn find_in(state: &AppState, name: &str, namespace: &str) -> Result<Batch, ApiError> {
     if !is_batch_name(name) {
-        return Err(missing());
+        return Err(missing(namespace, name));
     }
-    if let Some(batch) = cluster::find(&state.client, &namespace, name).await? {
+    if let Some(batch) = cluster::find(&state.client, namespace, name).await? {
         return Ok(Batch::from_cluster(batch));
     }
-    let record = read_records(state.records.request_named(&namespace, name)).await?;
-    Batch::from_record(record.ok_or_else(missing)?, namespace.clone(), name.to_owned())
+    let record = read_records(state.records.request_named(namespace, name)).await?;
+    Batch::from_record(record.ok_or_else(|| missing(namespace, name))?, namespace.to_owned(), name.to_owned())
+}
+
+/// Returns what those are told who ask for a batch that is not there.
+pub(crate) fn missing(namespace: &str, name: &str) -> ApiError {
+    ApiError::new(Code::BatchNotFound, format!("namespace {namespace:?} has no batch {name:?}"))
 }
 
 /// Waits for something from the records, as long as a client may be kept waiting.
@@ -103,13 +103,13 @@ pub(crate) async fn find_image_batch(state: &AppState, namespace: &str, name: &s
     {
         return Ok(batch);
     }
-    find_in(state, name, Some(namespace)).await?;
+    find_in(state, name, namespace).await?;
     let detail = format!("the ImageBatch of batch {name:?} is deleted, and with it what was asked for");
     Err(ApiError::new(Code::BatchNotFound, detail))
 }
 
 /// Returns whether an ImageBatch can have this name: a DNS label of at most 40 characters.
-fn is_batch_name(name: &str) -> bool {
+pub(crate) fn is_batch_name(name: &str) -> bool {
     let inner = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
     (1..=40).contains(&name.len()) && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }

@@ -8,6 +8,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
+use super::auth::guard::Scope;
 use super::error::{ApiError, Code};
 use super::state::AppState;
 use super::{batch, cluster, submit};
@@ -41,11 +42,13 @@ struct Cancelled {
 /// Answers `POST /v1/batches/{id}/cancel`.
 pub(crate) async fn cancel(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let namespace = state.settings.resolve_namespace(batch::parse_namespace(query.as_deref())?.as_deref())?;
+    batch::check_query(query.as_deref())?;
+    let namespace = scope.namespace().to_owned();
     let reason = read_reason(body).await?;
     let found = batch::find_image_batch(&state, &namespace, &id).await?;
     let cancelled = if found.spec.cancel.is_some() {

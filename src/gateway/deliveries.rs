@@ -11,6 +11,7 @@ use mongodb::bson::DateTime;
 use serde::Serialize;
 use serde_json::json;
 
+use super::auth::guard::Scope;
 use super::error::{ApiError, Code};
 use super::state::AppState;
 use super::{batch, submit};
@@ -57,10 +58,11 @@ struct Tried {
 /// Answers `GET /v1/batches/{id}/deliveries`.
 pub(crate) async fn list(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let batch = batch::find(&state, &id, query.as_deref()).await?;
+    let batch = batch::find(&state, &scope, &id, query.as_deref()).await?;
     let deliveries = batch::read_records(state.records.deliveries(&batch.uid)).await?;
     let body = Json(DeliveryLog { deliveries: deliveries.into_iter().map(Entry::from).collect() });
     Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], body).into_response())
@@ -69,10 +71,11 @@ pub(crate) async fn list(
 /// Answers `POST /v1/batches/{id}/deliveries/redeliver`: the batch's event once more, under the same id.
 pub(crate) async fn redeliver(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let batch = batch::find(&state, &id, query.as_deref()).await?;
+    let batch = batch::find(&state, &scope, &id, query.as_deref()).await?;
     let earlier = batch::read_records(state.records.deliveries(&batch.uid)).await?;
     let Some(event) = earlier.iter().find(|it| it.kind == DeliveryKind::Event) else {
         let detail = format!("batch {id:?} has no webhook, or has not ended yet: there is no event to send again");
@@ -85,10 +88,12 @@ pub(crate) async fn redeliver(
 /// Answers `POST /v1/batches/{id}/deliveries/test`: an event of the type `imagebatch.test`.
 pub(crate) async fn test(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let namespace = state.settings.resolve_namespace(batch::parse_namespace(query.as_deref())?.as_deref())?;
+    batch::check_query(query.as_deref())?;
+    let namespace = scope.namespace().to_owned();
     let batch = batch::find_image_batch(&state, &namespace, &id).await?;
     let Some(webhook) = batch.spec.webhook else {
         return Err(ApiError::new(Code::NoWebhook, format!("batch {id:?} has no webhook")));

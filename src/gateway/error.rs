@@ -36,6 +36,14 @@ pub enum Code {
     IdempotencyKeyReused,
     /// The batch that is meant, or that the Idempotency-Key belongs to, is being deleted.
     BatchDeleting,
+    /// The request says not who sends it, or not in a way that is accepted.
+    Unauthenticated,
+    /// Who sends the request has not the right that it needs.
+    Forbidden,
+    /// A change that a browser sends does not come from the gateway's own page.
+    CsrfRejected,
+    /// The OIDC issuer's keys cannot be read.
+    IssuerUnavailable,
     /// The installation does not work in this namespace.
     NamespaceNotEnabled,
     /// There is no batch of that name.
@@ -95,6 +103,10 @@ impl Code {
             Self::InvalidBatch => (StatusCode::UNPROCESSABLE_ENTITY, "The batch is not valid"),
             Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "The Idempotency-Key was used before"),
             Self::BatchDeleting => (StatusCode::CONFLICT, "The batch is being deleted"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "The caller is not authenticated"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "The caller may not do this"),
+            Self::CsrfRejected => (StatusCode::FORBIDDEN, "The change does not come from the page"),
+            Self::IssuerUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "The issuer is not available"),
             Self::NamespaceNotEnabled => (StatusCode::NOT_FOUND, "The namespace is not enabled"),
             Self::BatchNotFound => (StatusCode::NOT_FOUND, "There is no such batch"),
             Self::ImageNotFound => (StatusCode::NOT_FOUND, "There is no such image"),

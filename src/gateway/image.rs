@@ -12,6 +12,8 @@ use super::object;
 use super::state::AppState;
 
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// For images that not everybody may see: no cache on the way keeps them.
+const PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
@@ -33,7 +35,7 @@ pub(crate) async fn image(
     if !headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"image/")) {
         headers.insert(CONTENT_TYPE, BINARY);
     }
-    headers.insert(CACHE_CONTROL, IMMUTABLE);
+    headers.insert(CACHE_CONTROL, if state.auth.private_images() { PRIVATE } else { IMMUTABLE });
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     Ok(response)
 }

@@ -90,6 +90,8 @@ fn span_of(request: &Request, route: &str, id: &str) -> Span {
         batch.name = Empty,
         batch.namespace = Empty,
         batch.uid = Empty,
+        user = Empty,
+        decision = Empty,
     );
     trace::continue_from(&span, request.headers().get(TRACEPARENT).and_then(|it| it.to_str().ok()));
     span

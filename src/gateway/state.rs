@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::auth::Auth;
 use super::error::{ApiError, Code};
 use super::health::Readiness;
 use super::rate::{RateArgs, RateLimits};
@@ -27,22 +28,26 @@ pub struct Settings {
     pub max_concurrent_uploads: usize,
     /// How much one caller may ask.
     pub rate: RateArgs,
+    /// Whether callers are told apart: then each may have another default, and is not told of the others.
+    pub authenticated: bool,
 }
 
 impl Settings {
-    /// Returns the enabled namespace that a request means.
-    pub(crate) fn resolve_namespace(&self, asked: Option<&str>) -> Result<String, ApiError> {
-        let namespace = asked.unwrap_or(&self.namespace);
+    /// Checks that batches are worked on in a namespace.
+    pub(crate) fn check_namespace(&self, namespace: &str) -> Result<(), ApiError> {
         if self.namespaces.iter().any(|it| it == namespace) {
-            return Ok(namespace.to_owned());
+            return Ok(());
+        }
+        if self.authenticated {
+            return Err(ApiError::new(Code::NamespaceNotEnabled, format!("namespace {namespace:?} is not enabled")));
         }
         let detail = format!("namespace {namespace:?} is not enabled; enabled are: {}", self.namespaces.join(", "));
         Err(ApiError::new(Code::NamespaceNotEnabled, detail).with("namespaces", &self.namespaces))
     }
 
-    /// Returns the path of a batch; the namespace is named only when it is not the default.
+    /// Returns the path of a batch; the namespace is named only when it is not everybody's default.
     pub(crate) fn batch_path(&self, namespace: &str, id: &str, below: &str) -> String {
-        if namespace == self.namespace {
+        if namespace == self.namespace && !self.authenticated {
             format!("/v1/batches/{id}{below}")
         } else {
             format!("/v1/batches/{id}{below}?namespace={namespace}")
@@ -54,6 +59,7 @@ impl Settings {
 #[derive(Clone)]
 pub struct AppState {
     pub(crate) settings: Arc<Settings>,
+    pub(crate) auth: Arc<Auth>,
     pub(crate) storage: Storage,
     pub(crate) records: Records,
     pub(crate) client: kube::Client,
@@ -68,7 +74,8 @@ pub struct AppState {
 impl AppState {
     /// Returns the state of a gateway that talks to these.
     #[must_use]
-    pub fn new(settings: Settings, storage: Storage, records: Records, client: kube::Client) -> Self {
+    pub fn new(settings: Settings, auth: Arc<Auth>, storage: Storage, records: Records, client: kube::Client) -> Self {
+        let settings = Settings { authenticated: auth.is_on(), ..settings };
         Self {
             uploads: Arc::new(Semaphore::new(settings.max_concurrent_uploads)),
             submissions: TaskTracker::new(),
@@ -77,6 +84,7 @@ impl AppState {
             metrics: Arc::new(GatewayMetrics::default()),
             rate: Arc::new(RateLimits::new(&settings.rate)),
             settings: Arc::new(settings),
+            auth,
             storage,
             records,
             client,

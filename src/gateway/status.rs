@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::Serialize;
 
+use super::auth::guard::Scope;
 use super::batch::{self, Batch};
 use super::error::ApiError;
 use super::state::{AppState, Settings};
@@ -68,10 +69,11 @@ struct Links {
 /// Answers `GET /v1/batches/{id}`.
 pub(crate) async fn show(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let batch = batch::find(&state, &id, query.as_deref()).await?;
+    let batch = batch::find(&state, &scope, &id, query.as_deref()).await?;
     let body = Json(BatchStatus::of(&state.settings, batch));
     Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], body).into_response())
 }

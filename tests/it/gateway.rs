@@ -4,6 +4,7 @@ mod client;
 mod surroundings;
 
 mod absent;
+mod auth;
 mod cancel;
 mod connection;
 mod images;

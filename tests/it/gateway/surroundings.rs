@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::http::Request;
 use imagebatch::gateway;
+use imagebatch::gateway::auth::Auth;
 use imagebatch::gateway::rate::RateArgs;
 use imagebatch::gateway::state::{AppState, Settings};
 use imagebatch::manifest::source::Limits;
@@ -28,12 +29,13 @@ impl Harness {
             limits: Limits { max_rows: 5_000, max_bytes, ..Limits::default() },
             max_concurrent_uploads: 4,
             rate: RateArgs::default(),
+            authenticated: false,
         }
     }
 
     /// Returns the state of a gateway with other settings.
     pub(super) fn state(&self, settings: Settings) -> AppState {
-        AppState::new(settings, self.storage.clone(), self.records.clone(), self.client.clone())
+        AppState::new(settings, Auth::none(), self.storage.clone(), self.records.clone(), self.client.clone())
     }
 
     /// Returns where storage is, to be changed for one that is not there.

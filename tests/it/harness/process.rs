@@ -40,10 +40,11 @@ impl Gateway {
     async fn launch(harness: &Harness, scheme: &str, variables: &[(&str, &str)], log: Stdio) -> Self {
         let (listen, ops_listen) = (free_address(), free_address());
         let process = Command::new(env!("CARGO_BIN_EXE_gateway"))
-            .args(["run", "--authentication=none"])
+            .arg("run")
             .arg(format!("--namespace={}", harness.namespace))
             .arg(format!("--listen={listen}"))
             .arg(format!("--ops-listen={ops_listen}"))
+            .env("IMAGEBATCH_AUTHENTICATION", "none")
             .env("IMAGEBATCH_LOG", "warn")
             .envs(harness.environment())
             .envs(variables.iter().copied())
