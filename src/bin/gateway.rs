@@ -1,10 +1,11 @@
-//! The gateway's executable: `run` serves, `check` asks a gateway that does.
+//! The gateway's executable: `run` serves, `check` asks a gateway that does, `openapi` describes the API.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use imagebatch::gateway::check::{self, CheckArgs};
-use imagebatch::gateway::{self, GatewayArgs};
+use imagebatch::gateway::{self, GatewayArgs, openapi};
 use imagebatch::telemetry::{self, LogArgs};
 
 /// Takes CSVs over HTTP, and serves status, reports and images.
@@ -23,6 +24,8 @@ enum Command {
     Run(Box<GatewayArgs>),
     /// Check a running gateway: exits 0 when it answers as it should.
     Check(CheckArgs),
+    /// Print the OpenAPI document.
+    Openapi,
 }
 
 fn main() -> ExitCode {
@@ -30,5 +33,6 @@ fn main() -> ExitCode {
     telemetry::exit_code(telemetry::start(&cli.log, "gateway").and_then(|()| match cli.command {
         Command::Run(args) => telemetry::block_on(gateway::serve(&args)),
         Command::Check(args) => telemetry::block_on(check::check(&args)),
+        Command::Openapi => Ok(std::io::stdout().write_all(openapi::text().as_bytes())?),
     }))
 }

@@ -4,11 +4,17 @@ mod client;
 mod surroundings;
 
 mod absent;
+mod caching;
 mod cancel;
 mod connection;
+mod description;
 mod images;
+mod list;
+mod origins;
+mod products;
 mod refusals;
 mod requests;
 mod size;
 mod status;
 mod upload;
+mod watch;

@@ -195,6 +195,8 @@ impl Harness {
             namespaces: vec![self.namespace.clone()],
             limits: Limits { max_rows: 5_000, max_bytes: 1 << 20, ..Limits::default() },
             max_concurrent_uploads: 4,
+            max_event_streams: 8,
+            ..Settings::default()
         };
         let state = AppState::new(settings, self.storage.clone(), self.records.clone(), self.client.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
