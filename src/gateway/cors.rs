@@ -70,7 +70,9 @@ mod tests {
         for good in ["https://shop.example", "http://localhost:5173"] {
             assert!(good.parse::<Origin>().is_ok(), "{good}");
         }
-        for bad in ["*", "null", "shop.example", "https://shop.example/", "https://Shop.example", "https://shop.example:443"] {
+        for bad in
+            ["*", "null", "shop.example", "https://shop.example/", "https://Shop.example", "https://shop.example:443"]
+        {
             assert!(bad.parse::<Origin>().is_err(), "{bad}");
         }
     }

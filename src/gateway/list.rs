@@ -58,6 +58,7 @@ pub(crate) async fn list(State(state): State<AppState>, RawQuery(query): RawQuer
     batches.sort_unstable_by(|one, other| place(other).cmp(&place(one)));
     let next_cursor = (batches.len() > limit).then(|| cursor(&batches[limit - 1]));
     batches.truncate(limit);
+    batches.retain(|it| is_in_state(it, &query));
     let body = Json(BatchList { batches: batches.into_iter().map(Summary::from).collect(), next_cursor });
     Ok(([(CACHE_CONTROL, HeaderValue::from_static("private, no-store"))], body).into_response())
 }
@@ -105,14 +106,17 @@ fn parse_name(value: &str) -> Result<String, String> {
 fn is_wanted(batch: &Batch, query: &RequestQuery) -> bool {
     let place = place(batch);
     let begins = |text: &str, name: &str| text.to_lowercase().starts_with(&name.to_lowercase());
-    let named = |name: &String| {
-        begins(&batch.name, name) || batch.display_name.as_deref().is_some_and(|it| begins(it, name))
-    };
-    (query.states.is_empty() || query.states.iter().any(|it| it == batch.state()))
+    let named =
+        |name: &String| begins(&batch.name, name) || batch.display_name.as_deref().is_some_and(|it| begins(it, name));
+    is_in_state(batch, query)
         && query.finished.is_none_or(|it| it == batch.status.is_finished())
         && query.name.as_ref().is_none_or(named)
         && query.created_since.is_none_or(|it| place.0 >= it)
         && query.after.as_ref().is_none_or(|(created, uid)| place < (*created, uid.as_str()))
+}
+
+fn is_in_state(batch: &Batch, query: &RequestQuery) -> bool {
+    query.states.is_empty() || query.states.iter().any(|it| it == batch.state())
 }
 
 /// Time of creation and uid: a batch's place in the list.

@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::openapi;
 
 static PAGE: LazyLock<String> = LazyLock::new(|| write(&openapi::DOCUMENT).unwrap_or_default());
-const POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Answers `GET /docs`.
 pub(crate) async fn page() -> Response {

@@ -58,8 +58,13 @@ fn route(
 }
 
 /// What every request about one batch may be answered.
-const OF_BATCH: [Code; 5] =
-    [Code::InvalidParameter, Code::NamespaceNotEnabled, Code::BatchNotFound, Code::RecordsUnavailable, Code::ClusterUnavailable];
+const OF_BATCH: [Code; 5] = [
+    Code::InvalidParameter,
+    Code::NamespaceNotEnabled,
+    Code::BatchNotFound,
+    Code::RecordsUnavailable,
+    Code::ClusterUnavailable,
+];
 
 fn batches() -> [Route; 2] {
     let submit = upload::parameters(Operation::new("submitBatch", "batches", "Upload a CSV of products"))
@@ -146,10 +151,18 @@ fn batch() -> [Route; 6] {
     let retry = of("retryBatch", "Fetch a batch's failed images again, by a new batch")
         .with(upload::idempotency_key())
         .answer::<Accepted>(202, "The new batch; `Location` is its status")
-        .codes(&[changes[0], changes[1], changes[3], Code::AlreadyRetried, Code::IdempotencyKeyReused, Code::InvalidBatch]);
-    let deletion = of("deleteBatch", "Delete a batch's ImageBatch; with `deletionPolicy: Delete` also all that it stored")
-        .answer::<Deleted>(202, "It is being deleted")
-        .codes(&[Code::InvalidBatch]);
+        .codes(&[
+            changes[0],
+            changes[1],
+            changes[3],
+            Code::AlreadyRetried,
+            Code::IdempotencyKeyReused,
+            Code::InvalidBatch,
+        ]);
+    let deletion =
+        of("deleteBatch", "Delete a batch's ImageBatch; with `deletionPolicy: Delete` also all that it stored")
+            .answer::<Deleted>(202, "It is being deleted")
+            .codes(&[Code::InvalidBatch]);
     [
         route("GET", "/v1/batches/{id}", Access::Verb("get"), get(status::show), status),
         route("DELETE", "/v1/batches/{id}", Access::Verb("delete"), delete(deletion::delete), deletion),
@@ -186,7 +199,11 @@ fn files() -> [Route; 3] {
         Operation::new(id, "files", summary)
             .id()
             .namespace()
-            .with(query("raw", "Without the apostrophes that keep spreadsheets from running formulas", words(&["true", "false"])))
+            .with(query(
+                "raw",
+                "Without the apostrophes that keep spreadsheets from running formulas",
+                words(&["true", "false"]),
+            ))
             .stored("text/csv", "The report")
             .codes(&OF_BATCH)
             .codes(&[Code::NoReport, Code::NotFinished, Code::StorageUnavailable])

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{RecordError, Records, is_duplicate};
 use crate::api::compression::Compression;
-use crate::api::condition::{SUCCEEDED, reason};
+use crate::api::condition::reason;
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::status::ImageBatchStatus;
@@ -160,7 +160,8 @@ pub struct RequestQuery {
     pub namespace: String,
     /// What name or display name begins with, whatever its case.
     pub name: Option<String>,
-    /// The words that say how they are; any where there is none.
+    /// The reasons that one of their conditions has; any where there is none. Servers that speak MongoDB's protocol
+    /// cannot ask for the reason of one condition, so there may be others among them.
     pub states: Vec<String>,
     /// Whether they have ended.
     pub finished: Option<bool>,
@@ -180,8 +181,7 @@ impl RequestQuery {
             all.push(doc! { "$or": [{ "name": pattern.clone() }, { "displayName": pattern }] });
         }
         if !self.states.is_empty() {
-            let succeeded = doc! { "$elemMatch": { "type": SUCCEEDED, "reason": { "$in": &self.states } } };
-            let mut any = vec![doc! { "status.conditions": succeeded }];
+            let mut any = vec![doc! { "status.conditions.reason": { "$in": &self.states } }];
             if self.states.iter().any(|it| it == reason::PENDING) {
                 any.push(doc! { "status.conditions": { "$exists": false } });
             }

@@ -95,12 +95,7 @@ impl Operation {
         self
     }
 
-    fn push(
-        mut self,
-        status: u16,
-        description: &'static str,
-        content: Option<(&'static str, SchemaOf)>,
-    ) -> Self {
+    fn push(mut self, status: u16, description: &'static str, content: Option<(&'static str, SchemaOf)>) -> Self {
         self.answers.push(Answer { status, description, content });
         self
     }
@@ -132,7 +127,8 @@ impl Operation {
             operation["description"] = json!(detail);
         }
         if let Some((required, bodies)) = &self.body {
-            let content = bodies.iter().map(|(kind, schema)| ((*kind).to_owned(), json!({ "schema": schema(generator) })));
+            let content =
+                bodies.iter().map(|(kind, schema)| ((*kind).to_owned(), json!({ "schema": schema(generator) })));
             operation["requestBody"] = json!({ "required": required, "content": Map::from_iter(content) });
         }
         operation
@@ -156,7 +152,9 @@ fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 
 /// Returns an optional parameter, or one of the path.
 pub(crate) fn parameter(place: &str, name: &str, description: &str, schema: Value) -> Value {
-    json!({ "in": place, "name": name, "description": description, "required": place == "path", "schema": schema })
+    let mut parameter = json!({ "in": place, "name": name, "description": description, "required": place == "path" });
+    parameter["schema"] = schema;
+    parameter
 }
 
 /// Returns a parameter of the query.

@@ -104,7 +104,11 @@ async fn a_second_request_does_not_reach_storage() {
             ("", Some("bytes=-50"), 206, &image[image.len() - 50..]),
         ] {
             let again = ask(query, range).await;
-            assert_eq!((again.status().as_u16(), header(&again, "x-cache-status")), (status, "HIT"), "{query} {range:?}");
+            assert_eq!(
+                (again.status().as_u16(), header(&again, "x-cache-status")),
+                (status, "HIT"),
+                "{query} {range:?}"
+            );
             assert_eq!(header(&again, "content-type"), "image/jpeg");
             assert_eq!(header(&again, "x-content-type-options"), "nosniff");
             assert_eq!(header(&again, "cache-control"), "public, max-age=31536000, immutable");

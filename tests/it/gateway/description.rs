@@ -1,10 +1,13 @@
 //! The OpenAPI document: current, complete, and to be read without anything from elsewhere.
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
 
+use imagebatch::api::stage::Stage;
 use imagebatch::gateway::{openapi, routes};
 use reqwest::Method;
 use serde_json::Value;
+use tokio::process::Command;
 
 use super::client::{Asker, json};
 use crate::harness::Harness;
@@ -31,7 +34,10 @@ fn every_reference_of_the_document_leads_somewhere() {
     let document: Value = serde_json::from_str(openapi::text()).expect("JSON");
     let mut found = BTreeSet::new();
     references(&document, &mut found);
-    assert!(found.contains("#/components/schemas/Problem") && found.contains("#/components/schemas/Batch"), "{found:?}");
+    assert!(
+        found.contains("#/components/schemas/Problem") && found.contains("#/components/schemas/Batch"),
+        "{found:?}"
+    );
     for reference in found {
         let pointer = reference.trim_start_matches('#');
         assert!(document.pointer(pointer).is_some_and(Value::is_object), "{reference}");
@@ -56,7 +62,30 @@ async fn every_route_is_described_and_served() {
         let described = &operation["responses"][status.as_str()];
         assert!(described.is_object(), "{} {path} answers {status}: {described}", route.method);
     }
-    assert_eq!(document["paths"].as_object().map(|paths| paths.values().filter_map(Value::as_object).map(serde_json::Map::len).sum()), Some(ids.len()));
+    assert_eq!(
+        document["paths"].as_object().map(|paths| paths
+            .values()
+            .filter_map(Value::as_object)
+            .map(serde_json::Map::len)
+            .sum()),
+        Some(ids.len())
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_answered_that_is_not_described() {
+    let harness = Harness::start().await;
+    let _controller = harness.controller().await;
+    let (url, _gateway) = harness.gateway().await;
+    let csv = format!("S. No.,Product Name,Input Image Urls\n1,Clock,{}\n", harness.origin.url("wall-clock.jpg"));
+    let id = Asker::new(&url).submit(&csv).await;
+    harness.run_job(&id, Stage::Run).await;
+    harness.wait_finished(&id).await;
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/schemathesis");
+    let run = Command::new(program).args([&url, &id]).stdin(Stdio::null()).kill_on_drop(true).output();
+    let ended = run.await.expect("Python is there");
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{}\n{said}", ended.status);
 }
 
 #[tokio::test]

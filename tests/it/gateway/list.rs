@@ -53,7 +53,11 @@ async fn running_and_past_batches_are_one_list() {
     let job = harness.wait_job("past", Stage::Run).await;
     let ingest = IngestResult { accepted: true, rows: 1, images: 1, shards: 1, ..IngestResult::default() };
     harness.records.insert_ingest(&uid, &ingest).await.expect("MongoDB answers");
-    harness.records.insert_report(&uid, &ReportResult { rows: 1, ..ReportResult::default() }).await.expect("it answers");
+    harness
+        .records
+        .insert_report(&uid, &ReportResult { rows: 1, ..ReportResult::default() })
+        .await
+        .expect("it answers");
     harness.end_job(&job, "Complete", None).await;
     let finished = harness.wait_finished("past").await;
     let _collector = harness.collect_jobs();

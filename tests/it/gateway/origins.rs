@@ -52,7 +52,8 @@ async fn images_may_come_straight_from_storage() {
     let (url, _gateway) = serve(harness.state(Settings { image_delivery, ..harness.settings() })).await;
     let bytes = b"\xff\xd8\xff\xe0 not quite a photograph";
     let sha256 = "0123456789abcdef".repeat(4);
-    let key = harness.storage.keys().batch(&harness.namespace, "root").image(&sha256, "https://shop.example/1.jpg", "jpg");
+    let key =
+        harness.storage.keys().batch(&harness.namespace, "root").image(&sha256, "https://shop.example/1.jpg", "jpg");
     harness.storage.put_image(&key, "image/jpeg", bytes.to_vec().into()).await.expect("storage answers");
 
     let client = Client::builder().no_proxy().redirect(redirect::Policy::none()).build().expect("a client");
@@ -62,7 +63,10 @@ async fn images_may_come_straight_from_storage() {
     let location = sent.headers()["location"].to_str().expect("text");
     assert!(location.starts_with(args.s3_endpoint.as_str()) && location.contains("X-Amz-Expires=600"), "{location}");
     let stored = client.get(location).send().await.expect("storage answers");
-    assert_eq!((stored.status().as_u16(), &stored.headers()["content-type"]), (200, &"image/jpeg".parse().expect("text")));
+    assert_eq!(
+        (stored.status().as_u16(), &stored.headers()["content-type"]),
+        (200, &"image/jpeg".parse().expect("text"))
+    );
     assert_eq!(stored.bytes().await.expect("a body"), &bytes[..]);
     let head = client.head(format!("{url}/images/{key}")).send().await.expect("the gateway answers");
     let location = head.headers()["location"].to_str().expect("text").to_owned();

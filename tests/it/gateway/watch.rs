@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use kube::api::{Patch, PatchParams};
 use reqwest::{Method, Response};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::client::{Asker, CSV, json, problem};
+use super::client::{Asker, CSV, Wire, json, problem};
+use crate::harness::process::Gateway;
 use crate::harness::{Harness, PATIENCE};
 
 /// Makes a batch's status what a controller would write.
 async fn set(harness: &Harness, id: &str, reason: &str, succeeded: i64, finished: bool) {
-    let condition = |type_: &str, status: &str| {
-        json!({ "type": type_, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" })
-    };
+    let condition = |type_: &str, status: &str| json!({ "type": type_, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
     let mut conditions = vec![condition("Succeeded", if finished { "True" } else { "Unknown" })];
     conditions.extend(finished.then(|| condition("Finished", "True")));
     let patch = json!({ "status": { "conditions": conditions, "succeeded": succeeded } });
@@ -167,7 +167,10 @@ async fn a_status_has_an_etag_and_can_be_waited_for() {
     assert_eq!((same.status().as_u16(), etag(&same)), (304, pending.clone()));
     assert_eq!(same.text().await.expect("no body"), "");
     let waited = ask(&[("if-none-match", &pending), ("prefer", "respond-async, wait=1")]).await;
-    assert_eq!((waited.status().as_u16(), &waited.headers()["preference-applied"]), (304, &"wait=1".parse().expect("text")));
+    assert_eq!(
+        (waited.status().as_u16(), &waited.headers()["preference-applied"]),
+        (304, &"wait=1".parse().expect("text"))
+    );
 
     let headers = [("if-none-match", pending.as_str()), ("prefer", "wait=30")];
     let (changed, ()) = tokio::join!(ask(&headers), set(&harness, &id, "Running", 1, false));
@@ -179,4 +182,28 @@ async fn a_status_has_an_etag_and_can_be_waited_for() {
     let (finished, ()) = tokio::join!(ask(&headers), set(&harness, &id, "Completed", 3, true));
     assert_eq!(finished.headers()["preference-applied"], "wait=30");
     assert_eq!(json(finished).await["finished"], true);
+}
+
+#[tokio::test]
+async fn a_gateway_that_ends_finishes_uploads_and_ends_streams() {
+    let harness = Harness::start().await;
+    let mut process = Gateway::start(&harness, &[]).await;
+    let gateway = Asker::new(&process.url);
+    let id = gateway.submit(CSV).await;
+    let mut events = Events::open(&gateway, &format!("/v1/batches/{id}/events"), None).await;
+    events.next().await.expect("the state now");
+    let waiting = gateway.request(Method::GET, &format!("/v1/batches/{id}")).header("prefer", "wait=30").send();
+    let waiting = tokio::spawn(waiting);
+    let framing = format!("content-length: {}", CSV.len());
+    let mut upload = Wire::upload(&process.url, &framing, "text/csv").await;
+    let (first, last) = CSV.as_bytes().split_at(20);
+    upload.send(first).await;
+
+    process.process.send(Signal::TERM);
+    assert!(events.next().await.is_none(), "the stream ends");
+    let waited = waiting.await.expect("a task").expect("the gateway answers");
+    assert_eq!(json(waited).await["status"], "Pending");
+    upload.send(last).await;
+    assert_eq!(upload.answer().await.status, 202);
+    assert!(process.process.ended().await.success());
 }
