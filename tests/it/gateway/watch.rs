@@ -1,4 +1,4 @@
-//! To be told of a batch's changes: ETags, `Prefer: wait`, and server-sent events.
+//! To be told of a batch's changes: the ETag, `Prefer: wait`, and server-sent events.
 
 use std::time::Duration;
 
