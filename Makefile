@@ -102,6 +102,11 @@ crds: ## Generate the CustomResourceDefinition into crds/ and the chart.
 	mv $(CRD).new $(CRD)
 	cp $(CRD) charts/imagebatch/files/crd.yaml
 
+.PHONY: openapi
+openapi: ## Generate the description of the HTTP API into docs/.
+	cargo run --quiet --bin gateway -- openapi > docs/openapi.json.new
+	mv docs/openapi.json.new docs/openapi.json
+
 .PHONY: images
 images: ## Build the container images from local binaries (or with Docker where it runs).
 	tests/cluster/images

@@ -2,12 +2,17 @@
 //!
 //! ```text
 //! POST /v1/batches                 body -> upload (storage, validator) -> submit (ImageBatch, record)
+//! GET  /v1/batches                 cache, records -> list
 //! POST /v1/batches/{id}/retry      batch -> its retry (ImageBatch, record)
 //! POST /v1/batches/{id}/cancel     batch -> spec.cancel
-//! GET  /v1/batches/{id}            batch -> status
+//! GET  /v1/batches/{id}            batch (cache, cluster, records) -> status
+//! GET  /v1/batches/{id}/events     cache -> states as they change
+//! GET  /v1/batches/{id}/products   manifest, products, outcomes -> rows
 //! GET  /v1/batches/{id}/output.csv batch -> report -> object
 //! GET  /images/{key}               image -> object
 //! ```
+//!
+//! `routes` lists every route, with what it needs and what its documentation says.
 //!
 //! It keeps nothing of its own: any replica answers for every batch, and any may die at any instant.
 //! Around each request stands `request`, which gives it an id, a problem document when it fails and
@@ -15,9 +20,12 @@
 
 pub mod auth;
 pub mod check;
+pub mod cors;
 pub mod error;
 pub mod health;
+pub mod image;
 pub mod key;
+pub mod openapi;
 pub mod rate;
 pub mod routes;
 pub mod state;
@@ -26,14 +34,20 @@ pub mod tls;
 mod address;
 mod batch;
 mod body;
+mod cache;
 mod cancel;
 mod cluster;
+mod delete;
 mod deliveries;
+mod events;
+mod follow;
 mod idempotency;
-mod image;
+mod list;
 mod object;
 mod options;
+mod products;
 mod raw;
+mod reference;
 mod report;
 mod request;
 mod retry;
@@ -41,6 +55,7 @@ mod server;
 mod status;
 mod submit;
 mod upload;
+mod view;
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -63,12 +78,15 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::manifest::limits::LimitArgs;
 use crate::metrics::gateway::GatewayMetrics;
 use crate::records::{Patience, Records, RecordsArgs};
+use crate::storage::presign::Presigner;
 use crate::storage::{Storage, StorageArgs};
 use crate::telemetry;
 use auth::Auth;
 use auth::args::AuthArgs;
 use auth::guard::guarded;
+use cors::Origin;
 use error::{ApiError, Code};
+use image::Delivery;
 use rate::RateArgs;
 use routes::Route;
 use state::{AppState, Settings};
@@ -97,6 +115,22 @@ pub struct GatewayArgs {
     /// that do not count upwards are compared.
     #[arg(long, env = "IMAGEBATCH_MAX_CONCURRENT_UPLOADS", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_concurrent_uploads: u16,
+    /// Most clients that wait for a change at the same time, by event streams or by `Prefer: wait`.
+    #[arg(long, env = "IMAGEBATCH_MAX_EVENT_STREAMS", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    max_event_streams: u32,
+    /// Origins of web pages that may call the API in a browser, such as <https://shop.example>; by default none.
+    #[arg(long, env = "IMAGEBATCH_CORS_ORIGINS", value_delimiter = ',')]
+    cors_origins: Vec<Origin>,
+    /// How /images/ hands out images: the gateway streams them, or redirects to URLs of storage that are
+    /// signed for a while.
+    #[arg(long, env = "IMAGEBATCH_IMAGE_DELIVERY", value_enum, default_value = "stream")]
+    image_delivery: DeliveryArg,
+    /// With redirects: the URL of the S3 endpoint that clients reach; by default the gateway's own.
+    #[arg(long, env = "IMAGEBATCH_S3_PUBLIC_ENDPOINT")]
+    s3_public_endpoint: Option<url::Url>,
+    /// With redirects: seconds that a signed URL is valid.
+    #[arg(long, env = "IMAGEBATCH_PRESIGNED_URL_SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u32).range(60..=604_800))]
+    presigned_url_seconds: u32,
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
@@ -105,6 +139,25 @@ pub struct GatewayArgs {
     storage: StorageArgs,
     #[command(flatten)]
     records: RecordsArgs,
+}
+
+/// The word for an [`image::Delivery`].
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum DeliveryArg {
+    Stream,
+    Redirect,
+}
+
+impl GatewayArgs {
+    fn image_delivery(&self) -> anyhow::Result<Delivery> {
+        if self.image_delivery == DeliveryArg::Stream {
+            ensure!(self.s3_public_endpoint.is_none(), "--s3-public-endpoint is for --image-delivery=redirect alone");
+            return Ok(Delivery::Stream);
+        }
+        let endpoint = self.s3_public_endpoint.as_ref().unwrap_or(&self.storage.s3_endpoint);
+        let valid = Duration::from_secs(self.presigned_url_seconds.into());
+        Ok(Delivery::Redirect(Presigner::new(&self.storage, endpoint, valid)?))
+    }
 }
 
 /// A year.
@@ -141,6 +194,7 @@ pub async fn serve(args: &GatewayArgs) -> anyhow::Result<()> {
     state.readiness.end();
     tokio::time::sleep(LEAVING).await;
     stop_api.cancel();
+    state.stopping.cancel();
     state.submissions.close();
     let ending = state.ending.clone();
     tokio::spawn(async move {
@@ -171,6 +225,9 @@ async fn connect(args: &GatewayArgs) -> anyhow::Result<AppState> {
         max_concurrent_uploads: args.max_concurrent_uploads.into(),
         rate: args.rate.clone(),
         authenticated: false,
+        max_event_streams: args.max_event_streams as usize,
+        cors_origins: args.cors_origins.clone(),
+        image_delivery: args.image_delivery()?,
     };
     let storage = Storage::with_retries(&args.storage, STORAGE_PATIENCE)?;
     let records = Records::new(&args.records, Patience::Short).await?;
@@ -184,6 +241,9 @@ pub fn router(state: AppState) -> Router {
     let mut routes = Router::new();
     for Route { path, access, handler, .. } in routes::routes() {
         routes = routes.route(path, guarded(&state, access, handler));
+    }
+    if !state.settings.cors_origins.is_empty() {
+        routes = routes.layer(cors::layer(&state.settings.cors_origins));
     }
     let (metrics, rate) = (Arc::clone(&state.metrics), Arc::clone(&state.rate));
     let limited = routes.fallback(absent).with_state(state).layer(from_fn_with_state(rate, rate::by_address));

@@ -1,11 +1,13 @@
-//! The gateway's executable: `run` serves, `check` asks a gateway that does, `key` makes an API key.
+//! The gateway's executable: `run` serves, `check` asks a gateway that does, `key` makes an API key, `openapi`
+//! describes the API.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use imagebatch::gateway::check::{self, CheckArgs};
 use imagebatch::gateway::key::{self, KeyArgs};
-use imagebatch::gateway::{self, GatewayArgs};
+use imagebatch::gateway::{self, GatewayArgs, openapi};
 use imagebatch::telemetry::{self, LogArgs};
 
 /// Takes CSVs over HTTP, and serves status, reports and images.
@@ -26,6 +28,8 @@ enum Command {
     Check(CheckArgs),
     /// Make an API key; prints it, and what the Secret of API keys must hold for it.
     Key(KeyArgs),
+    /// Print the OpenAPI document.
+    Openapi,
 }
 
 fn main() -> ExitCode {
@@ -34,5 +38,6 @@ fn main() -> ExitCode {
         Command::Run(args) => telemetry::block_on(gateway::serve(&args)),
         Command::Check(args) => telemetry::block_on(check::check(&args)),
         Command::Key(args) => key::create(&args),
+        Command::Openapi => Ok(std::io::stdout().write_all(openapi::text().as_bytes())?),
     }))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::auth::guard::Scope;
@@ -24,15 +25,19 @@ const MAX_REASON: usize = 256;
 /// The reason where none is given.
 const NO_REASON: &str = "asked for by way of the API";
 
-#[derive(Deserialize, Default)]
+/// Why a batch is stopped.
+#[derive(Deserialize, JsonSchema, Default)]
+#[schemars(rename = "CancelRequest")]
 #[serde(deny_unknown_fields)]
-struct Request {
+pub(crate) struct Request {
+    /// A sentence for people.
+    #[schemars(length(min = 1, max = 256))]
     reason: Option<String>,
 }
 
 /// What a client gets for a cancelled batch.
-#[derive(Serialize)]
-struct Cancelled {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Cancelled {
     id: String,
     namespace: String,
     status: String,

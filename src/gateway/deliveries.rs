@@ -8,6 +8,7 @@ use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use mongodb::bson::DateTime;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
@@ -24,15 +25,16 @@ const MAX_IN_ALL: usize = 100;
 /// In milliseconds.
 const HOUR: i64 = 3_600_000;
 
-#[derive(Serialize)]
-struct DeliveryLog {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct DeliveryLog {
     deliveries: Vec<Entry>,
 }
 
 /// A delivery as clients see it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Delivery")]
 #[serde(rename_all = "camelCase")]
-struct Entry {
+pub(crate) struct Entry {
     id: String,
     webhook_id: String,
     kind: DeliveryKind,
@@ -44,7 +46,8 @@ struct Entry {
     payload: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeliveryAttempt")]
 #[serde(rename_all = "camelCase")]
 struct Tried {
     at: String,

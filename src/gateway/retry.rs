@@ -8,6 +8,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use kube::ResourceExt;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::auth::guard::Scope;
@@ -22,9 +23,10 @@ use crate::api::source::{FailedOf, Source, Validation};
 use crate::api::status::ImageBatchStatus;
 
 /// What a client gets for a retry.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RetryAccepted")]
 #[serde(rename_all = "camelCase")]
-struct Accepted {
+pub(crate) struct Accepted {
     id: String,
     namespace: String,
     status: String,

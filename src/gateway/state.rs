@@ -7,8 +7,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::auth::Auth;
+use super::cache::Cache;
+use super::cors::Origin;
 use super::error::{ApiError, Code};
 use super::health::Readiness;
+use super::image::Delivery;
 use super::rate::{RateArgs, RateLimits};
 use crate::manifest::source::Limits;
 use crate::metrics::gateway::GatewayMetrics;
@@ -16,7 +19,7 @@ use crate::records::Records;
 use crate::storage::Storage;
 
 /// What the gateway is told about its installation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Where a request without `?namespace=` goes.
     pub namespace: String,
@@ -30,6 +33,12 @@ pub struct Settings {
     pub rate: RateArgs,
     /// Whether callers are told apart: then each may have another default, and is not told of the others.
     pub authenticated: bool,
+    /// Most event streams, and requests that wait for a change, at the same time.
+    pub max_event_streams: usize,
+    /// Where web pages may come from that call the API in a browser.
+    pub cors_origins: Vec<Origin>,
+    /// How stored images are handed out.
+    pub image_delivery: Delivery,
 }
 
 impl Settings {
@@ -64,6 +73,10 @@ pub struct AppState {
     pub(crate) records: Records,
     pub(crate) client: kube::Client,
     pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) cache: Cache,
+    /// Cancelled once no request shall wait any longer.
+    pub(crate) stopping: CancellationToken,
     pub(crate) submissions: TaskTracker,
     pub(crate) ending: CancellationToken,
     pub(crate) readiness: Arc<Readiness>,
@@ -73,11 +86,16 @@ pub struct AppState {
 
 impl AppState {
     /// Returns the state of a gateway that talks to these.
+    ///
+    /// Must be called in a runtime: the watch of ImageBatches begins here.
     #[must_use]
     pub fn new(settings: Settings, auth: Arc<Auth>, storage: Storage, records: Records, client: kube::Client) -> Self {
         let settings = Settings { authenticated: auth.is_on(), ..settings };
         Self {
             uploads: Arc::new(Semaphore::new(settings.max_concurrent_uploads)),
+            streams: Arc::new(Semaphore::new(settings.max_event_streams)),
+            cache: Cache::start(&client, &settings.namespaces),
+            stopping: CancellationToken::new(),
             submissions: TaskTracker::new(),
             ending: CancellationToken::new(),
             readiness: Arc::new(Readiness::default()),

@@ -12,6 +12,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use kube::ResourceExt;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, Span, info_span};
@@ -37,9 +38,9 @@ use crate::telemetry::trace;
 const RECORD: Duration = Duration::from_secs(3);
 
 /// What a client gets for an accepted upload.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Submitted {
+pub(super) struct Submitted {
     id: String,
     namespace: String,
     status: String,
@@ -48,9 +49,9 @@ struct Submitted {
 }
 
 /// What a client gets for a CSV that would be accepted.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct DryRun {
+pub(super) struct DryRun {
     valid: bool,
     namespace: String,
     #[serde(flatten)]
@@ -58,7 +59,7 @@ struct DryRun {
 }
 
 /// What was found in an upload, and what will be done with it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Findings {
     rows: u64,
@@ -71,7 +72,7 @@ struct Findings {
 }
 
 /// Rows that are not worked on, and why; named as in the answer that refuses a CSV.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct NotWorkedOn {
     skipped_rows: u64,

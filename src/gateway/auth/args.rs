@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
+use schemars::JsonSchema;
 use serde::Serialize;
 use url::Url;
 
 use super::seal::Seal;
 
 /// One way to tell callers apart.
-#[derive(ValueEnum, Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(ValueEnum, Serialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Kubernetes' bearer tokens, by TokenReview.

@@ -9,6 +9,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::args::Mode;
@@ -24,14 +25,17 @@ const MAX_BODY: usize = MAX_TOKEN + 1024;
 const BODY: Duration = Duration::from_secs(10);
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-#[derive(Deserialize)]
+/// What a browser signs in with.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct SignIn {
+pub(crate) struct SignIn {
+    /// A Kubernetes token, an OIDC JWT or an API key.
     token: String,
 }
 
 /// Who is signed in.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Session")]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SessionView {
     authentication: Vec<Mode>,
@@ -45,6 +49,7 @@ pub(crate) struct SessionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     csrf_token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     expires_at: Option<Timestamp>,
 }
 

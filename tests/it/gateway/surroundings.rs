@@ -28,8 +28,8 @@ impl Harness {
             namespaces: vec![self.namespace.clone()],
             limits: Limits { max_rows: 5_000, max_bytes, ..Limits::default() },
             max_concurrent_uploads: 4,
-            rate: RateArgs::default(),
-            authenticated: false,
+            max_event_streams: 8,
+            ..Settings::default()
         }
     }
 

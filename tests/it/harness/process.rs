@@ -17,7 +17,7 @@ pub(crate) struct Gateway {
     pub(crate) url: String,
     /// Where /metrics is.
     pub(crate) ops_url: String,
-    process: Process,
+    pub(crate) process: Process,
 }
 
 impl Gateway {
