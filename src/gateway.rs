@@ -7,6 +7,7 @@
 //! GET  /v1/batches/{id}            batch -> status
 //! GET  /v1/batches/{id}/output.csv batch -> report -> object
 //! GET  /images/{key}               image -> object
+//! GET  /                           the web page, whose files are in /assets
 //! ```
 //!
 //! It keeps nothing of its own: any replica answers for every batch, and any may die at any instant.
@@ -27,6 +28,7 @@ mod idempotency;
 mod image;
 mod object;
 mod options;
+mod page;
 mod raw;
 mod report;
 mod request;
@@ -161,7 +163,9 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/batches/{id}/cancel", post(cancel::cancel))
         .route("/v1/batches/{id}/output.csv", get(report::output_csv))
         .route("/v1/batches/{id}/failed.csv", get(report::failed_csv))
-        .route("/images/{*key}", get(image::image));
+        .route("/images/{*key}", get(image::image))
+        .route("/", get(page::index))
+        .route("/assets/{name}", get(page::asset));
     let metrics = Arc::clone(&state.metrics);
     observed(routes.with_state(state), metrics)
 }

@@ -7,6 +7,7 @@ mod absent;
 mod cancel;
 mod connection;
 mod images;
+mod page;
 mod refusals;
 mod requests;
 mod size;
