@@ -61,6 +61,8 @@ export interface BatchStatus extends BatchSummary {
   completionTime?: string;
   retryOf?: string;
   retriedBy?: string[];
+  /** The first 20; a row that was not worked on has no image. */
+  failures: { row: number; image?: number; reason: string; detail: string }[];
   conditions: { type: string; status: string; reason: string; message: string }[];
   links?: { outputCsv: string; failedCsv: string };
 }

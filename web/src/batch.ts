@@ -1,8 +1,8 @@
 // One batch: progress while it runs; then downloads, failures and a retry; its images all the time.
 
 import { batchPath, cancelBatch, Failed, readBatch, retryBatch, type BatchRef, type BatchStatus } from './api.ts';
-import { alertBox, fill, h } from './dom.ts';
-import { failuresSection } from './failures.ts';
+import { alertBox, announce, fill, h } from './dom.ts';
+import { badRowsSection, failuresSection } from './failures.ts';
 import { counted, time } from './format.ts';
 import { gallery } from './gallery.ts';
 import { follow } from './live.ts';
@@ -26,6 +26,7 @@ function open(view: HTMLElement, first: BatchStatus, signal: AbortSignal): void 
   const progress = progressPanel();
   const actions = h('div', { class: 'actions' });
   const trouble = h('div', {});
+  const lost = h('div', {});
   const failures = h('div', {});
   const images = gallery(() => status);
   const about = [`Request ${first.id}`, time(first.createdTime ?? first.startTime)].filter(Boolean).join(' · ');
@@ -33,24 +34,29 @@ function open(view: HTMLElement, first: BatchStatus, signal: AbortSignal): void 
   const heading = view.querySelector('h1') as HTMLElement;
   heading.textContent = first.displayName ?? 'Batch';
   document.title = `${heading.textContent} – ImageBatch`;
-  fill(view, h('div', { class: 'title' }, heading, h('p', { class: 'dim' }, about), related), progress.element, trouble, actions, failures, images.element);
+  fill(view, h('div', { class: 'title' }, heading, h('p', { class: 'dim' }, about), related), progress.element, lost, actions, trouble, failures, images.element);
 
   let ended: boolean | undefined;
-  let counted = -1;
+  let done = -1;
   const show = (next: BatchStatus) => {
     status = next;
     progress.update(next);
     fill(related, ...relatives(next));
-    if (counted !== next.succeeded + next.failed || next.finished !== ended) images.refresh();
-    counted = next.succeeded + next.failed;
+    if (done !== next.succeeded + next.failed || next.finished !== ended) images.refresh();
+    done = next.succeeded + next.failed;
     if (next.finished === ended) return;
     ended = next.finished;
+    const focused = actions.contains(document.activeElement);
     fill(actions, ...(next.finished ? downloads(next) : [cancelButton(next, trouble)]));
     actions.hidden = actions.children.length === 0;
-    fill(failures, next.finished && next.failed > 0 ? failuresSection(next, retryButton(next, trouble)) : null);
+    if (focused) (actions.querySelector<HTMLElement>('a') ?? heading).focus();
+    fill(trouble);
+    if (next.finished) {
+      fill(failures, badRowsSection(next), next.failed > 0 ? failuresSection(next, retryButton(next, trouble)) : null);
+    }
   };
   show(first);
-  if (!first.finished) follow(first, signal, show, (text) => fill(trouble, text ? alertBox('The progress cannot be read', text) : null));
+  if (!first.finished) follow(first, signal, show, (text) => fill(lost, text ? alertBox('The progress cannot be read', text) : null));
 }
 
 function relatives(status: BatchStatus): (Node | string)[] {
@@ -83,7 +89,10 @@ function retryButton(status: BatchStatus, trouble: HTMLElement): HTMLElement {
 }
 
 function cancelButton(status: BatchStatus, trouble: HTMLElement): HTMLElement {
-  return actionButton('Stop this batch', 'The batch was not stopped', trouble, () => cancelBatch(status));
+  return actionButton('Stop this batch', 'The batch was not stopped', trouble, async () => {
+    await cancelBatch(status);
+    announce('The batch is being stopped');
+  });
 }
 
 /** Returns a button that does something once at a time, and says why when it fails. */

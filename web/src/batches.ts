@@ -5,7 +5,7 @@ import { alertBox, announce, fill, h } from './dom.ts';
 import { counted, time, words } from './format.ts';
 import { current, href } from './route.ts';
 
-const STATES = ['Pending', 'Queued', 'Ingesting', 'Running', 'Reporting', 'Suspended', 'Completed', 'ImagesFailed', 'InvalidSource', 'Cancelled', 'DeadlineExceeded', 'TooManyFailures'];
+const STATES = ['Pending', 'Queued', 'Ingesting', 'Running', 'Reporting', 'Suspended', 'Stopping', 'Completed', 'ImagesFailed', 'InvalidSource', 'Cancelled', 'DeadlineExceeded', 'TooManyFailures'];
 /** Typing is over when nothing came for that long. */
 const PAUSE = 300;
 

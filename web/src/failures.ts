@@ -33,6 +33,14 @@ export function failuresSection(status: BatchStatus, retry: HTMLElement | null):
   return section;
 }
 
+/** Returns the rows that were not worked on, or null where all were. */
+export function badRowsSection(status: BatchStatus): HTMLElement | null {
+  const rows = status.failures.filter((it) => it.image == null);
+  if (rows.length === 0) return null;
+  const items = rows.map((it) => h('li', {}, `Row ${count(it.row)}: ${it.detail} `, h('code', { class: 'code' }, it.reason)));
+  return h('section', { class: 'panel', 'aria-label': 'Rows with problems' }, h('h2', {}, 'Rows with problems'), h('ul', { class: 'problems' }, ...items));
+}
+
 interface FailedImage {
   product: Product;
   image: Image;

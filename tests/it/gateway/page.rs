@@ -66,7 +66,6 @@ async fn the_page_is_small_and_cached() {
         assert_eq!((head.status().as_u16(), header(&head, "content-length")), (200, plain.len().to_string().as_str()));
     }
     assert!(sent < MAX_BYTES, "{sent} bytes");
-    println!("the page has {sent} bytes");
     assert_eq!(gateway.get("/assets/app.js").await.status(), 404);
 }
 
