@@ -74,7 +74,11 @@ test('a good list runs to its end with live progress', async () => {
   await page.goto('/#/');
   await page.getByText('Options', { exact: true }).click();
   await page.getByLabel('Name').fill(NAME);
+  await page.getByLabel('Quality').fill('half');
   await page.getByLabel('Or paste rows').fill(GOOD);
+  await page.getByRole('button', { name: 'Check the rows' }).click();
+  await page.getByRole('alert').getByText('quality').waitFor();
+  await page.getByLabel('Quality').fill('50%');
   await page.getByRole('button', { name: 'Check the rows' }).click();
   await page.getByRole('heading', { name: 'Everything is fine' }).waitFor();
   await page.getByText('9 products with 18 images').waitFor();

@@ -89,7 +89,8 @@ export function uploadView(): HTMLElement {
       show(...valid(given, wanted, findings, left));
     } catch (error) {
       const refused = error instanceof Failed ? error : null;
-      const problems = refused?.problem.errors;
+      // Options that are wrong are errors too, but of no row.
+      const problems = refused?.problem.code === 'InvalidSource' ? refused.problem.errors : undefined;
       const shown = problems ? await rowsOf(given, problems) : null;
       if (mine !== turn) return;
       if (refused && problems && shown) show(...invalid(refused, wanted, shown));
