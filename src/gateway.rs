@@ -10,6 +10,7 @@
 //! GET  /v1/batches/{id}/products   manifest, products, outcomes -> rows
 //! GET  /v1/batches/{id}/output.csv batch -> report -> object
 //! GET  /images/{key}               image -> object
+//! GET  /                           the web page, whose files are in /assets
 //! ```
 //!
 //! `routes` lists every route, with what it needs and what its documentation says.
@@ -45,6 +46,7 @@ mod idempotency;
 mod list;
 mod object;
 mod options;
+mod page;
 mod products;
 mod raw;
 mod reference;

@@ -17,7 +17,7 @@ use super::retry::{self, Accepted};
 use super::state::AppState;
 use super::submit::{self, DryRun, Submitted};
 use super::view::BatchView;
-use super::{events, image, openapi, reference, report, status};
+use super::{events, image, openapi, page, reference, report, status};
 
 /// One method of one path.
 pub struct Route {
@@ -261,9 +261,27 @@ fn sessions() -> [Route; 3] {
     ]
 }
 
-fn documentation() -> [Route; 3] {
+fn documentation() -> [Route; 5] {
     let of = |id, summary| Operation::new(id, "documentation", summary);
     [
+        route(
+            "GET",
+            "/",
+            Access::Public,
+            get(page::index),
+            of("getPage", "The web page").text(200, "text/html", "A page").empty(304, "It is still as the `ETag` says"),
+        ),
+        route(
+            "GET",
+            "/assets/{name}",
+            Access::Public,
+            get(page::asset),
+            of("getAsset", "A file of the web page")
+                .with(parameter("path", "name", "Its name", string(1, 256)))
+                .text(200, "*/*", "The file")
+                .empty(304, "It is still as the `ETag` says")
+                .codes(&[Code::NotFound]),
+        ),
         route(
             "GET",
             "/openapi.json",

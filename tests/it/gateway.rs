@@ -12,6 +12,7 @@ mod description;
 mod images;
 mod list;
 mod origins;
+mod page;
 mod products;
 mod rate;
 mod refusals;
