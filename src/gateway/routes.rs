@@ -55,8 +55,7 @@ fn route(
 }
 
 /// What everybody may be answered who has not the right that is needed.
-const REFUSED: [Code; 4] =
-    [Code::Unauthenticated, Code::Forbidden, Code::CsrfRejected, Code::ClusterUnavailable];
+const REFUSED: [Code; 4] = [Code::Unauthenticated, Code::Forbidden, Code::CsrfRejected, Code::ClusterUnavailable];
 
 /// What every request about one batch may be answered.
 const OF_BATCH: [Code; 5] = [
@@ -252,8 +251,7 @@ fn sessions() -> [Route; 3] {
             Code::UnsupportedMediaType,
             Code::ClusterUnavailable,
         ]);
-    let sign_out =
-        of("signOut", "Sign out").empty(204, "The cookie is taken back").codes(&[Code::CsrfRejected]);
+    let sign_out = of("signOut", "Sign out").empty(204, "The cookie is taken back").codes(&[Code::CsrfRejected]);
     [
         route("GET", "/v1/session", Access::Public, get(session::show), show),
         route("POST", "/v1/session", Access::Public, post(session::sign_in), sign_in),

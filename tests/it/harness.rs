@@ -20,7 +20,6 @@ use imagebatch::controller::{self, context::Context, context::ControllerArgs};
 use imagebatch::gateway::{
     self,
     auth::Auth,
-    rate::RateArgs,
     state::{AppState, Settings},
 };
 use imagebatch::manifest::source::Limits;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
-use secrecy::{ExposeSecret, SecretString};
 use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use url::Url;
 

@@ -196,10 +196,11 @@ async fn scope(state: &AppState, access: Access, asked: Asked<'_>) -> Result<Opt
     }
 }
 
-/// Returns the namespace of a query; the handler refuses a query that names two.
+/// Returns the namespace of a query. One that names two is the handler's to refuse, with whatever else is wrong.
 fn named(query: Option<&str>) -> Option<String> {
-    let mut pairs = form_urlencoded::parse(query?.as_bytes());
-    pairs.find(|(name, _)| name == "namespace").map(|(_, value)| value.into_owned())
+    let mut values = form_urlencoded::parse(query?.as_bytes()).filter(|(name, _)| name == "namespace");
+    let (_, value) = values.next()?;
+    values.next().is_none().then(|| value.into_owned())
 }
 
 /// Returns the word for what a request changes: the last of its path.

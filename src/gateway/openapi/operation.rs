@@ -33,7 +33,17 @@ struct Answer {
 impl Operation {
     pub(crate) fn new(id: &'static str, tag: &'static str, summary: &'static str) -> Self {
         let codes = vec![Code::MalformedRequest, Code::Internal];
-        Self { id, tag, summary, detail: None, parameters: Vec::new(), body: None, answers: Vec::new(), codes, secured: false }
+        Self {
+            id,
+            tag,
+            summary,
+            detail: None,
+            parameters: Vec::new(),
+            body: None,
+            answers: Vec::new(),
+            codes,
+            secured: false,
+        }
     }
 
     pub(crate) fn detail(self, detail: &'static str) -> Self {

@@ -4,7 +4,6 @@ use axum::Router;
 use axum::http::Request;
 use imagebatch::gateway;
 use imagebatch::gateway::auth::Auth;
-use imagebatch::gateway::rate::RateArgs;
 use imagebatch::gateway::state::{AppState, Settings};
 use imagebatch::manifest::source::Limits;
 use imagebatch::storage::StorageArgs;
