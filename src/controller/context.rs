@@ -33,7 +33,7 @@ pub(super) const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 /// Storage is asked again for so long: a reconcile that waits for it keeps others from being reconciled, and
 /// comes again.
 const STORAGE_PATIENCE: Duration = Duration::from_secs(5);
-/// So many batches that begin in so short a time are a burst.
+/// So many Jobs that are created or changed in so short a time are a burst.
 const BURST: usize = 16;
 const BURST_TIME: Duration = Duration::from_secs(2);
 /// The watch is waited for that long to show what was written.
@@ -114,7 +114,7 @@ pub struct Context {
     pub(super) jobs: Jobs,
     /// What the last look at the records saw of running batches.
     pub(super) progress: Progress,
-    /// When batches have begun, in the last seconds.
+    /// When Jobs were created or changed, in the last seconds.
     begun: Mutex<Vec<Instant>>,
     /// Reconciles that go on now.
     reconciling: AtomicUsize,
@@ -166,17 +166,19 @@ impl Context {
 
     /// Whether batches wait for a place to be reconciled in, or so many have just begun that more are to be expected.
     pub(super) fn is_saturated(&self) -> bool {
-        let has_burst = || {
-            let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-            begun.retain(|at| at.elapsed() < BURST_TIME);
-            begun.len() >= BURST
-        };
+        let has_burst = || self.begun().iter().filter(|at| at.elapsed() < BURST_TIME).count() >= BURST;
         self.reconciling.load(Ordering::Relaxed) >= usize::from(self.concurrent_reconciles) || has_burst()
     }
 
-    /// Notes that a batch has begun.
+    /// Notes that a Job was created or changed.
     pub(super) fn note_begun(&self) {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+        let mut begun = self.begun();
+        begun.retain(|at| at.elapsed() < BURST_TIME);
+        begun.push(Instant::now());
+    }
+
+    fn begun(&self) -> MutexGuard<'_, Vec<Instant>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns how long mere progress of a batch has to wait, or `None` when it may be written now.
