@@ -36,6 +36,10 @@ test-egress: ## Run the tests of the egress guard; they need no server but their
 test-e2e: ## Run the end-to-end tests on a real cluster.
 	tests/run e2e
 
+.PHONY: test-browser
+test-browser: ## Work with the web page in Chromium, on the gateway of `make demo`.
+	tests/run browser
+
 .PHONY: test-faults
 test-faults: ## Run a batch on a real cluster while pods, stores and hosts fail; the short form, four minutes.
 	tests/run faults
@@ -101,6 +105,15 @@ crds: ## Generate the CustomResourceDefinition into crds/ and the chart.
 	cargo run --quiet --bin controller -- crd > $(CRD).new
 	mv $(CRD).new $(CRD)
 	cp $(CRD) charts/imagebatch/files/crd.yaml
+
+.PHONY: openapi
+openapi: ## Generate the description of the HTTP API into docs/.
+	cargo run --quiet --bin gateway -- openapi > docs/openapi.json.new
+	mv docs/openapi.json.new docs/openapi.json
+
+.PHONY: web
+web: ## Bundle the web page into web/dist, which is committed (Node 20 or later).
+	cd web && npm ci --silent && npm run --silent build
 
 .PHONY: images
 images: ## Build the container images from local binaries (or with Docker where it runs).

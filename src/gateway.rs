@@ -2,32 +2,54 @@
 //!
 //! ```text
 //! POST /v1/batches                 body -> upload (storage, validator) -> submit (ImageBatch, record)
+//! GET  /v1/batches                 cache, records -> list
 //! POST /v1/batches/{id}/retry      batch -> its retry (ImageBatch, record)
 //! POST /v1/batches/{id}/cancel     batch -> spec.cancel
-//! GET  /v1/batches/{id}            batch -> status
+//! GET  /v1/batches/{id}            batch (cache, cluster, records) -> status
+//! GET  /v1/batches/{id}/events     cache -> states as they change
+//! GET  /v1/batches/{id}/products   manifest, products, outcomes -> rows
 //! GET  /v1/batches/{id}/output.csv batch -> report -> object
 //! GET  /images/{key}               image -> object
+//! GET  /                           the web page, whose files are in /assets
 //! ```
+//!
+//! `routes` lists every route, with what it needs and what its documentation says.
 //!
 //! It keeps nothing of its own: any replica answers for every batch, and any may die at any instant.
 //! Around each request stands `request`, which gives it an id, a problem document when it fails and
-//! one log line.
+//! one log line. Before each route of `routes` stands `auth`, which decides whether it may be used.
 
+pub mod auth;
 pub mod check;
+pub mod cors;
 pub mod error;
 pub mod health;
+pub mod image;
+pub mod key;
+pub mod openapi;
+pub mod rate;
+pub mod routes;
 pub mod state;
+pub mod tls;
 
+mod address;
 mod batch;
 mod body;
+mod cache;
 mod cancel;
 mod cluster;
+mod delete;
 mod deliveries;
+mod events;
+mod follow;
 mod idempotency;
-mod image;
+mod list;
 mod object;
 mod options;
+mod page;
+mod products;
 mod raw;
+mod reference;
 mod report;
 mod request;
 mod retry;
@@ -35,6 +57,7 @@ mod server;
 mod status;
 mod submit;
 mod upload;
+mod view;
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -43,21 +66,33 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::STRICT_TRANSPORT_SECURITY;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::manifest::limits::LimitArgs;
 use crate::metrics::gateway::GatewayMetrics;
 use crate::records::{Patience, Records, RecordsArgs};
+use crate::storage::presign::Presigner;
 use crate::storage::{Storage, StorageArgs};
 use crate::telemetry;
+use auth::Auth;
+use auth::args::AuthArgs;
+use auth::guard::guarded;
+use cors::Origin;
 use error::{ApiError, Code};
+use image::Delivery;
+use rate::RateArgs;
+use routes::Route;
 use state::{AppState, Settings};
+use tls::TlsArgs;
 
 /// What a gateway needs to serve.
 #[derive(Args, Debug)]
@@ -68,10 +103,8 @@ pub struct GatewayArgs {
     /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "IMAGEBATCH_OPS_LISTEN", default_value = "127.0.0.1:8081")]
     ops_listen: SocketAddr,
-    /// How callers are authenticated. This release knows only none: whoever reaches the address can
-    /// upload and read, so it must be asked for.
-    #[arg(long, env = "IMAGEBATCH_AUTHENTICATION", value_parser = ["none"])]
-    authentication: String,
+    #[command(flatten)]
+    auth: AuthArgs,
     /// Namespace of requests that name none.
     #[arg(long, env = "IMAGEBATCH_NAMESPACE")]
     namespace: String,
@@ -84,12 +117,53 @@ pub struct GatewayArgs {
     /// that do not count upwards are compared.
     #[arg(long, env = "IMAGEBATCH_MAX_CONCURRENT_UPLOADS", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_concurrent_uploads: u16,
+    /// Most clients that wait for a change at the same time, by event streams or by `Prefer: wait`.
+    #[arg(long, env = "IMAGEBATCH_MAX_EVENT_STREAMS", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    max_event_streams: u32,
+    /// Origins of web pages that may call the API in a browser, such as <https://shop.example>; by default none.
+    #[arg(long, env = "IMAGEBATCH_CORS_ORIGINS", value_delimiter = ',')]
+    cors_origins: Vec<Origin>,
+    /// How /images/ hands out images: the gateway streams them, or redirects to URLs of storage that are
+    /// signed for a while.
+    #[arg(long, env = "IMAGEBATCH_IMAGE_DELIVERY", value_enum, default_value = "stream")]
+    image_delivery: DeliveryArg,
+    /// With redirects: the URL of the S3 endpoint that clients reach; by default the gateway's own.
+    #[arg(long, env = "IMAGEBATCH_S3_PUBLIC_ENDPOINT")]
+    s3_public_endpoint: Option<url::Url>,
+    /// With redirects: seconds that a signed URL is valid.
+    #[arg(long, env = "IMAGEBATCH_PRESIGNED_URL_SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u32).range(60..=604_800))]
+    presigned_url_seconds: u32,
+    #[command(flatten)]
+    rate: RateArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     storage: StorageArgs,
     #[command(flatten)]
     records: RecordsArgs,
 }
 
+/// The word for an [`image::Delivery`].
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum DeliveryArg {
+    Stream,
+    Redirect,
+}
+
+impl GatewayArgs {
+    fn image_delivery(&self) -> anyhow::Result<Delivery> {
+        if self.image_delivery == DeliveryArg::Stream {
+            ensure!(self.s3_public_endpoint.is_none(), "--s3-public-endpoint is for --image-delivery=redirect alone");
+            return Ok(Delivery::Stream);
+        }
+        let endpoint = self.s3_public_endpoint.as_ref().unwrap_or(&self.storage.s3_endpoint);
+        let valid = Duration::from_secs(self.presigned_url_seconds.into());
+        Ok(Delivery::Redirect(Presigner::new(&self.storage, endpoint, valid)?))
+    }
+}
+
+/// A year.
+const HSTS: &str = "max-age=31536000";
 /// How long storage is tried while a client waits.
 const STORAGE_PATIENCE: Duration = Duration::from_secs(15);
 /// How long requests are accepted after the signal: until no Service sends them here any more.
@@ -102,18 +176,27 @@ const GRACE: Duration = Duration::from_secs(25);
 /// Serves until a signal ends it.
 pub async fn serve(args: &GatewayArgs) -> anyhow::Result<()> {
     let (listen, ops_listen) = (args.listen, args.ops_listen);
+    let tls = args.tls.load()?;
     let state = connect(args).await?;
     let api = TcpListener::bind(listen).await.with_context(|| format!("failed to listen on {listen}"))?;
     let ops = TcpListener::bind(ops_listen).await.with_context(|| format!("failed to listen on {ops_listen}"))?;
     tracing::info!(%listen, %ops_listen, namespaces = state.settings.namespaces.join(","), "serving");
+    if tls.is_none() {
+        tracing::warn!("the API is served without encryption, as --plain-http asks");
+    }
 
     let (stop_api, stop_ops) = (CancellationToken::new(), CancellationToken::new());
-    let ops = tokio::spawn(server::serve(ops, ops_router(state.clone()), stop_ops.clone(), Duration::ZERO));
-    let api = tokio::spawn(server::serve(api, router(state.clone()), stop_api.clone(), GRACE));
+    let ops = tokio::spawn(server::serve(ops, None, ops_router(state.clone()), stop_ops.clone(), Duration::ZERO));
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(async move { tls.renew().await });
+    }
+    let secure = tls.is_some();
+    let api = tokio::spawn(server::serve(api, tls, hardened(router(state.clone()), secure), stop_api.clone(), GRACE));
     telemetry::shutdown().await;
     state.readiness.end();
     tokio::time::sleep(LEAVING).await;
     stop_api.cancel();
+    state.stopping.cancel();
     state.submissions.close();
     let ending = state.ending.clone();
     tokio::spawn(async move {
@@ -142,28 +225,41 @@ async fn connect(args: &GatewayArgs) -> anyhow::Result<AppState> {
         namespaces,
         limits: args.limits.limits(),
         max_concurrent_uploads: args.max_concurrent_uploads.into(),
+        rate: args.rate.clone(),
+        authenticated: false,
+        max_event_streams: args.max_event_streams as usize,
+        cors_origins: args.cors_origins.clone(),
+        image_delivery: args.image_delivery()?,
     };
     let storage = Storage::with_retries(&args.storage, STORAGE_PATIENCE)?;
     let records = Records::new(&args.records, Patience::Short).await?;
     let client = cluster::connect().await.context("failed to set up the Kubernetes client")?;
-    Ok(AppState::new(settings, storage, records, client))
+    let auth = Auth::connect(&args.auth, &client, namespace).await?;
+    Ok(AppState::new(settings, auth, storage, records, client))
 }
 
 /// Returns the API.
 pub fn router(state: AppState) -> Router {
-    let routes = Router::new()
-        .route("/v1/batches", post(submit::submit))
-        .route("/v1/batches/{id}", get(status::show))
-        .route("/v1/batches/{id}/deliveries", get(deliveries::list))
-        .route("/v1/batches/{id}/deliveries/redeliver", post(deliveries::redeliver))
-        .route("/v1/batches/{id}/deliveries/test", post(deliveries::test))
-        .route("/v1/batches/{id}/retry", post(retry::retry))
-        .route("/v1/batches/{id}/cancel", post(cancel::cancel))
-        .route("/v1/batches/{id}/output.csv", get(report::output_csv))
-        .route("/v1/batches/{id}/failed.csv", get(report::failed_csv))
-        .route("/images/{*key}", get(image::image));
-    let metrics = Arc::clone(&state.metrics);
-    observed(routes.with_state(state), metrics)
+    let mut routes = Router::new();
+    for Route { path, access, handler, .. } in routes::routes() {
+        routes = routes.route(path, guarded(&state, access, handler));
+    }
+    if !state.settings.cors_origins.is_empty() {
+        routes = routes.layer(cors::layer(&state.settings.cors_origins));
+    }
+    let (metrics, rate) = (Arc::clone(&state.metrics), Arc::clone(&state.rate));
+    let limited = routes.fallback(absent).with_state(state).layer(from_fn_with_state(rate, rate::by_address));
+    observed(limited, metrics)
+}
+
+/// Has browsers come back by HTTPS alone (RFC 6797).
+fn hardened(routes: Router, secure: bool) -> Router {
+    let header = secure.then(|| HeaderValue::from_static(HSTS));
+    routes.layer(SetResponseHeaderLayer::if_not_present(STRICT_TRANSPORT_SECURITY, header))
+}
+
+async fn absent() -> ApiError {
+    ApiError::new(Code::NotFound, "no resource has this path")
 }
 
 /// Returns the health checks and the metrics.
@@ -171,17 +267,15 @@ pub fn ops_router(state: AppState) -> Router {
     let routes = Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics));
+        .route("/metrics", get(health::metrics))
+        .fallback(absent);
     let metrics = Arc::clone(&state.metrics);
     observed(routes.with_state(state), metrics)
 }
 
 /// Adds what surrounds every request, those without a route too.
 fn observed(routes: Router, metrics: Arc<GatewayMetrics>) -> Router {
-    routes
-        .fallback(async || ApiError::new(Code::NotFound, "no resource has this path"))
-        .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(from_fn_with_state(metrics, request::observe))
+    routes.layer(CatchPanicLayer::custom(answer_panic)).layer(from_fn_with_state(metrics, request::observe))
 }
 
 fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
@@ -206,9 +300,11 @@ mod tests {
     async fn a_panic_costs_only_its_request() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("the listener is bound");
-        let (router, stop) =
-            (observed(Router::new().route("/panic", get(panics)), Arc::default()), CancellationToken::new());
-        let server = tokio::spawn(server::serve(listener, router, stop.clone(), GRACE));
+        let (router, stop) = (
+            observed(Router::new().route("/panic", get(panics)).fallback(absent), Arc::default()),
+            CancellationToken::new(),
+        );
+        let server = tokio::spawn(server::serve(listener, None, router, stop.clone(), GRACE));
         let client = reqwest::Client::builder().no_proxy().build().expect("the client has no special needs");
 
         for (path, status, code) in [("panic", 500, "Internal"), ("none", 404, "NotFound")] {

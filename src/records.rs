@@ -129,6 +129,7 @@ impl Records {
             (delivery::DELIVERIES, doc! { "untold": 1 }),
             (delivery::DELIVERIES, doc! { "batch": 1 }),
             (request::REQUESTS, doc! { "namespace": 1, "name": 1 }),
+            (request::REQUESTS, doc! { "namespace": 1, "createdAt": -1, "_id": -1 }),
         ] {
             let index = IndexModel::builder().keys(keys).options(IndexOptions::default()).build();
             let collection = self.collection::<Document>(collection);

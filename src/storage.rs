@@ -4,6 +4,7 @@
 //! are retried by the client for up to three minutes; every request has a timeout.
 
 pub mod key;
+pub mod presign;
 
 #[cfg(debug_assertions)]
 mod faults;
@@ -181,6 +182,12 @@ impl Storage {
     #[must_use]
     pub fn public_url(&self, key: &str) -> String {
         format!("{}/{key}", self.public_base_url)
+    }
+
+    /// Returns the key of the image that a URL was recorded for, also under an earlier base URL.
+    #[must_use]
+    pub fn key_of_url<'u>(&self, url: &'u str) -> Option<&'u str> {
+        url.match_indices('/').map(|(slash, _)| &url[slash + 1..]).find(|it| self.keys.is_image(it))
     }
 
     /// Writes an image unless its key exists; caches may keep it for ever.

@@ -34,6 +34,8 @@ pub fn start(args: &LogArgs, role: &str) -> anyhow::Result<()> {
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
     let filter =
         EnvFilter::try_new(&args.filter).map_err(|error| anyhow::anyhow!("--log {:?}: {error}", args.filter))?;
+    // Who changed what is written whatever else is not.
+    let filter = filter.add_directive("audit=info".parse()?);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if args.format == "json" {
         lines.event_format(json::Flat).fmt_fields(JsonFields::new()).with_filter(filter).boxed()

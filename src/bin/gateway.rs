@@ -1,10 +1,13 @@
-//! The gateway's executable: `run` serves, `check` asks a gateway that does.
+//! The gateway's executable: `run` serves, `check` asks a gateway that does, `key` makes an API key, `openapi`
+//! describes the API.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use imagebatch::gateway::check::{self, CheckArgs};
-use imagebatch::gateway::{self, GatewayArgs};
+use imagebatch::gateway::key::{self, KeyArgs};
+use imagebatch::gateway::{self, GatewayArgs, openapi};
 use imagebatch::telemetry::{self, LogArgs};
 
 /// Takes CSVs over HTTP, and serves status, reports and images.
@@ -23,6 +26,10 @@ enum Command {
     Run(Box<GatewayArgs>),
     /// Check a running gateway: exits 0 when it answers as it should.
     Check(CheckArgs),
+    /// Make an API key; prints it, and what the Secret of API keys must hold for it.
+    Key(KeyArgs),
+    /// Print the OpenAPI document.
+    Openapi,
 }
 
 fn main() -> ExitCode {
@@ -30,5 +37,7 @@ fn main() -> ExitCode {
     telemetry::exit_code(telemetry::start(&cli.log, "gateway").and_then(|()| match cli.command {
         Command::Run(args) => telemetry::block_on(gateway::serve(&args)),
         Command::Check(args) => telemetry::block_on(check::check(&args)),
+        Command::Key(args) => key::create(&args),
+        Command::Openapi => Ok(std::io::stdout().write_all(openapi::text().as_bytes())?),
     }))
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::auth::guard::Scope;
 use super::error::{ApiError, Code};
 use super::state::AppState;
 use super::{batch, cluster, submit};
@@ -23,15 +25,19 @@ const MAX_REASON: usize = 256;
 /// The reason where none is given.
 const NO_REASON: &str = "asked for by way of the API";
 
-#[derive(Deserialize, Default)]
+/// Why a batch is stopped.
+#[derive(Deserialize, JsonSchema, Default)]
+#[schemars(rename = "CancelRequest")]
 #[serde(deny_unknown_fields)]
-struct Request {
+pub(crate) struct Request {
+    /// A sentence for people.
+    #[schemars(length(min = 1, max = 256))]
     reason: Option<String>,
 }
 
 /// What a client gets for a cancelled batch.
-#[derive(Serialize)]
-struct Cancelled {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Cancelled {
     id: String,
     namespace: String,
     status: String,
@@ -41,11 +47,13 @@ struct Cancelled {
 /// Answers `POST /v1/batches/{id}/cancel`.
 pub(crate) async fn cancel(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let namespace = state.settings.resolve_namespace(batch::parse_namespace(query.as_deref())?.as_deref())?;
+    batch::check_query(query.as_deref())?;
+    let namespace = scope.namespace().to_owned();
     let reason = read_reason(body).await?;
     let found = batch::find_image_batch(&state, &namespace, &id).await?;
     let cancelled = if found.spec.cancel.is_some() {

@@ -1,8 +1,9 @@
-//! The calls to the API server: create an ImageBatch, look one up, cancel one. All end within seconds.
+//! The calls to the API server: create an ImageBatch, look one up, cancel or
+//! delete one. All end within seconds.
 
 use std::time::Duration;
 
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
 use kube::{Api, Client, Config};
 
@@ -100,6 +101,24 @@ pub(crate) async fn cancel(
             cancelled.ok_or(ClusterError::Refused(status))
         }
         other => other,
+    }
+}
+
+/// Deletes the ImageBatch of that name and uid; one that is gone by now counts as deleted.
+pub(crate) async fn delete(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    uid: Option<String>,
+) -> Result<(), ClusterError> {
+    let batches: Api<ImageBatch> = Api::namespaced(client.clone(), namespace);
+    let preconditions = Preconditions { uid, resource_version: None };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match bounded(batches.delete(name, &parameters)).await {
+        Ok(_) => Ok(()),
+        // Gone, or another one has the name by now.
+        Err(ClusterError::Refused(status)) if is_object_missing(&status) || status.code == 409 => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -8,9 +8,11 @@ use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use mongodb::bson::DateTime;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
+use super::auth::guard::Scope;
 use super::error::{ApiError, Code};
 use super::state::AppState;
 use super::{batch, submit};
@@ -23,15 +25,16 @@ const MAX_IN_ALL: usize = 100;
 /// In milliseconds.
 const HOUR: i64 = 3_600_000;
 
-#[derive(Serialize)]
-struct DeliveryLog {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct DeliveryLog {
     deliveries: Vec<Entry>,
 }
 
 /// A delivery as clients see it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Delivery")]
 #[serde(rename_all = "camelCase")]
-struct Entry {
+pub(crate) struct Entry {
     id: String,
     webhook_id: String,
     kind: DeliveryKind,
@@ -43,7 +46,8 @@ struct Entry {
     payload: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeliveryAttempt")]
 #[serde(rename_all = "camelCase")]
 struct Tried {
     at: String,
@@ -57,10 +61,11 @@ struct Tried {
 /// Answers `GET /v1/batches/{id}/deliveries`.
 pub(crate) async fn list(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let batch = batch::find(&state, &id, query.as_deref()).await?;
+    let batch = batch::find(&state, &scope, &id, query.as_deref()).await?;
     let deliveries = batch::read_records(state.records.deliveries(&batch.uid)).await?;
     let body = Json(DeliveryLog { deliveries: deliveries.into_iter().map(Entry::from).collect() });
     Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], body).into_response())
@@ -69,10 +74,11 @@ pub(crate) async fn list(
 /// Answers `POST /v1/batches/{id}/deliveries/redeliver`: the batch's event once more, under the same id.
 pub(crate) async fn redeliver(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let batch = batch::find(&state, &id, query.as_deref()).await?;
+    let batch = batch::find(&state, &scope, &id, query.as_deref()).await?;
     let earlier = batch::read_records(state.records.deliveries(&batch.uid)).await?;
     let Some(event) = earlier.iter().find(|it| it.kind == DeliveryKind::Event) else {
         let detail = format!("batch {id:?} has no webhook, or has not ended yet: there is no event to send again");
@@ -85,10 +91,12 @@ pub(crate) async fn redeliver(
 /// Answers `POST /v1/batches/{id}/deliveries/test`: an event of the type `imagebatch.test`.
 pub(crate) async fn test(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let namespace = state.settings.resolve_namespace(batch::parse_namespace(query.as_deref())?.as_deref())?;
+    batch::check_query(query.as_deref())?;
+    let namespace = scope.namespace().to_owned();
     let batch = batch::find_image_batch(&state, &namespace, &id).await?;
     let Some(webhook) = batch.spec.webhook else {
         return Err(ApiError::new(Code::NoWebhook, format!("batch {id:?} has no webhook")));

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub(crate) use crate::telemetry::chain;
 
 /// The stable code of a problem. The words are part of the API.
-#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[schemars(rename = "ErrorCode")]
 pub enum Code {
     /// An option is unknown, repeated or out of its bounds.
     InvalidParameter,
@@ -36,6 +38,14 @@ pub enum Code {
     IdempotencyKeyReused,
     /// The batch that is meant, or that the Idempotency-Key belongs to, is being deleted.
     BatchDeleting,
+    /// The request says not who sends it, or not in a way that is accepted.
+    Unauthenticated,
+    /// Who sends the request has not the right that it needs.
+    Forbidden,
+    /// A change that a browser sends does not come from the gateway's own page.
+    CsrfRejected,
+    /// The OIDC issuer's keys cannot be read.
+    IssuerUnavailable,
     /// The installation does not work in this namespace.
     NamespaceNotEnabled,
     /// There is no batch of that name.
@@ -58,12 +68,18 @@ pub enum Code {
     MethodNotAllowed,
     /// The range lies outside of the object.
     RangeNotSatisfiable,
+    /// The caller asked more than it may in a minute.
+    TooManyRequests,
+    /// As many requests as can be worked on are under way.
+    Overloaded,
     /// The batch has no webhook, or nothing was told to it yet.
     NoWebhook,
     /// The batch's webhook was called by hand as often as allowed.
     TooManyDeliveries,
     /// As many uploads as allowed are running.
     TooManyUploads,
+    /// As many clients as allowed are told of changes.
+    TooManyStreams,
     /// Object storage cannot be reached.
     StorageUnavailable,
     /// MongoDB cannot be reached.
@@ -91,6 +107,10 @@ impl Code {
             Self::InvalidBatch => (StatusCode::UNPROCESSABLE_ENTITY, "The batch is not valid"),
             Self::IdempotencyKeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "The Idempotency-Key was used before"),
             Self::BatchDeleting => (StatusCode::CONFLICT, "The batch is being deleted"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "The caller is not authenticated"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "The caller may not do this"),
+            Self::CsrfRejected => (StatusCode::FORBIDDEN, "The change does not come from the page"),
+            Self::IssuerUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "The issuer is not available"),
             Self::NamespaceNotEnabled => (StatusCode::NOT_FOUND, "The namespace is not enabled"),
             Self::BatchNotFound => (StatusCode::NOT_FOUND, "There is no such batch"),
             Self::ImageNotFound => (StatusCode::NOT_FOUND, "There is no such image"),
@@ -102,9 +122,12 @@ impl Code {
             Self::NotFound => (StatusCode::NOT_FOUND, "There is nothing here"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed"),
             Self::RangeNotSatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, "The range is not satisfiable"),
+            Self::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "The gateway is overloaded"),
             Self::NoWebhook => (StatusCode::NOT_FOUND, "There is no webhook to call"),
             Self::TooManyDeliveries => (StatusCode::TOO_MANY_REQUESTS, "The webhook was called too often"),
             Self::TooManyUploads => (StatusCode::SERVICE_UNAVAILABLE, "Too many uploads are running"),
+            Self::TooManyStreams => (StatusCode::SERVICE_UNAVAILABLE, "Too many clients are told of changes"),
             Self::StorageUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "Object storage is not available"),
             Self::RecordsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "The records are not available"),
             Self::ClusterUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "The cluster is not available"),
@@ -126,6 +149,29 @@ struct Parts {
     members: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// A problem document by RFC 9457. Members beside these depend on the code.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProblemDocument<'a> {
+    /// A URI for the code.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The code in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What happened, and how to mend it.
+    detail: &'a str,
+    /// The path that was asked for.
+    instance: &'a str,
+    code: Code,
+    /// By which the logs of all roles find the request.
+    request_id: &'a str,
+    #[serde(flatten)]
+    members: &'a Map<String, Value>,
 }
 
 /// Seconds after which a client may try again when a dependency is away.
@@ -173,19 +219,16 @@ impl ApiError {
     #[must_use]
     pub(crate) fn document(&self, path: &str, request_id: &str) -> Value {
         let (status, title) = self.0.code.status_and_title();
-        let mut document = json!({
-            "type": format!("tag:imagebatch.io,2026:problem:{:?}", self.0.code),
-            "title": title,
-            "status": status.as_u16(),
-            "detail": self.0.detail,
-            "instance": path,
-            "code": self.0.code,
-            "requestId": request_id,
-        });
-        if let Value::Object(members) = &mut document {
-            members.extend(self.0.members.clone());
-        }
-        document
+        json!(ProblemDocument {
+            kind: format!("tag:imagebatch.io,2026:problem:{:?}", self.0.code),
+            title,
+            status: status.as_u16(),
+            detail: &self.0.detail,
+            instance: path,
+            code: self.0.code,
+            request_id,
+            members: &self.0.members,
+        })
     }
 
     /// Returns the cause on one line, for the log.

@@ -109,9 +109,7 @@ impl Validators {
     /// Returns whether the client has this version already.
     fn match_condition(&self, headers: &HeaderMap) -> bool {
         if let Some(asked) = text(headers, &IF_NONE_MATCH) {
-            let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-            let own = self.etag.as_deref().map(strong);
-            return asked.trim() == "*" || asked.split(',').any(|it| Some(strong(it)) == own);
+            return asked.trim() == "*" || self.etag.as_deref().is_some_and(|it| match_etag(asked, it));
         }
         // Dates come back as they were sent, so no date has to be parsed.
         text(headers, &IF_MODIFIED_SINCE).is_some_and(|it| it == self.last_modified)
@@ -138,6 +136,14 @@ impl Validators {
             }
         }
     }
+}
+
+/// Returns whether a header `If-None-Match` names this version.
+pub(crate) fn match_etag(asked: &str, etag: &str) -> bool {
+    fn strong(tag: &str) -> &str {
+        tag.trim().trim_start_matches("W/")
+    }
+    asked.trim() == "*" || asked.split(',').any(|it| strong(it) == strong(etag))
 }
 
 /// What a header `Range` asks for.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use schemars::JsonSchema;
 use serde::Serialize;
 use url::form_urlencoded;
 
@@ -44,7 +45,7 @@ pub(crate) struct SubmitOptions {
 }
 
 /// The options that a batch runs with, its defaults included.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EffectiveOptions {
     #[serde(skip_serializing_if = "Option::is_none")]

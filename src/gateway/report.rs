@@ -6,6 +6,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::Response;
 
+use super::auth::guard::Scope;
 use super::batch::{self, Batch};
 use super::error::{ApiError, Code};
 use super::options::parse_query;
@@ -20,33 +21,34 @@ const CSV: HeaderValue = HeaderValue::from_static("text/csv; charset=utf-8");
 /// Answers `GET /v1/batches/{id}/output.csv`.
 pub(crate) async fn output_csv(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let asked = Asked::parse(query.as_deref())?;
-    let batch = batch::find_in(&state, &id, asked.namespace.as_deref()).await?;
+    let batch = batch::find_in(&state, &id, scope.namespace()).await?;
     download(&state, &batch, BatchKeys::output_csv, "output", asked.raw, &method, &headers).await
 }
 
 /// Answers `GET /v1/batches/{id}/failed.csv`.
 pub(crate) async fn failed_csv(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let asked = Asked::parse(query.as_deref())?;
-    let batch = batch::find_in(&state, &id, asked.namespace.as_deref()).await?;
+    let batch = batch::find_in(&state, &id, scope.namespace()).await?;
     download(&state, &batch, BatchKeys::failed_csv, "failed", asked.raw, &method, &headers).await
 }
 
 /// What a download's query asks for.
 #[derive(Default)]
 struct Asked {
-    namespace: Option<String>,
     /// Without the apostrophes that keep spreadsheets from running cells as formulas.
     raw: bool,
 }
@@ -55,9 +57,9 @@ impl Asked {
     fn parse(query: Option<&str>) -> Result<Self, ApiError> {
         let mut asked = Self::default();
         parse_query(query, &["namespace", "raw"], |name, value| {
-            match name {
-                "namespace" => asked.namespace = Some(value.to_owned()),
-                _ => asked.raw = parse_word(value, &[("true", true), ("false", false)])?,
+            // The namespace is decided about already.
+            if name == "raw" {
+                asked.raw = parse_word(value, &[("true", true), ("false", false)])?;
             }
             Ok(())
         })?;

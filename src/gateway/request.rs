@@ -86,9 +86,12 @@ fn span_of(request: &Request, route: &str, id: &str) -> Span {
         otel.kind = "server",
         otel.status_code = Empty,
         request_id = id,
+        client.address = Empty,
         batch.name = Empty,
         batch.namespace = Empty,
         batch.uid = Empty,
+        user = Empty,
+        decision = Empty,
     );
     trace::continue_from(&span, request.headers().get(TRACEPARENT).and_then(|it| it.to_str().ok()));
     span

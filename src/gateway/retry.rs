@@ -8,23 +8,25 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use kube::ResourceExt;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::auth::guard::Scope;
 use super::error::{ApiError, Code};
 use super::options::EffectiveOptions;
 use super::request::RequestId;
 use super::state::AppState;
-use super::submit::{self, ANONYMOUS};
-use super::{batch, idempotency};
+use super::{batch, idempotency, submit};
 use crate::api::image_batch::{ImageBatch, ImageBatchSpec};
 use crate::api::labels;
 use crate::api::source::{FailedOf, Source, Validation};
 use crate::api::status::ImageBatchStatus;
 
 /// What a client gets for a retry.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RetryAccepted")]
 #[serde(rename_all = "camelCase")]
-struct Accepted {
+pub(crate) struct Accepted {
     id: String,
     namespace: String,
     status: String,
@@ -38,13 +40,15 @@ struct Accepted {
 /// Answers `POST /v1/batches/{id}/retry`.
 pub(crate) async fn retry(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let namespace = state.settings.resolve_namespace(batch::parse_namespace(query.as_deref())?.as_deref())?;
-    let key = idempotency::batch_name(&headers, &namespace, ANONYMOUS)?;
+    batch::check_query(query.as_deref())?;
+    let namespace = scope.namespace().to_owned();
+    let key = idempotency::batch_name(&headers, &namespace, scope.user())?;
     let earlier = batch::find_image_batch(&state, &namespace, &id).await?;
     let status = earlier.status.clone().unwrap_or_default();
     let images = check(&earlier, &status)?;

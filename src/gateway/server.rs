@@ -1,50 +1,81 @@
-//! Accepts connections and ends them in order: clients that dawdle with their headers are cut off,
-//! requests in flight at the end are finished.
+//! Accepts connections and ends them in order: clients that dawdle with their handshake or their headers are cut
+//! off, there are never more than can be served, and requests in flight at the end are finished.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::connect_info::ConnectInfo;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower::Layer;
 
 use super::error::chain;
+use super::tls::Tls;
 
+/// Longest time for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Longest time for a request's headers, and for a connection without a request.
 const HEADERS: Duration = Duration::from_secs(30);
+/// Most bytes of a request's line and headers, and of what HTTP/1 reads at once.
+const MAX_HEADERS: usize = 64 * 1024;
+/// Most requests of one HTTP/2 connection at the same time.
+const MAX_STREAMS: u32 = 128;
+/// Most connections; further ones wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 16_384;
 /// Pause after a failed accept, which is mostly a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` is cancelled, then finishes the requests in flight for at most `grace`.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, grace: Duration) {
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(HEADERS);
+type Http = auto::Builder<TokioExecutor>;
+
+/// Serves until `stop` is cancelled, then finishes the requests in flight for at most `grace`. Without `tls` in
+/// plain HTTP.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    stop: CancellationToken,
+    grace: Duration,
+) {
+    let mut http = Http::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(MAX_HEADERS);
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEADERS)
+        .max_header_list_size(MAX_HEADERS as u32)
+        .max_concurrent_streams(MAX_STREAMS);
+    let http = Arc::new(http);
     let connections = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let accepted = async {
+            // Never closed.
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            accepted = accepted => accepted,
             () = stop.cancelled() => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "failed to set TCP_NODELAY");
-        }
-        let service = TowerToHyperService::new(router.clone());
-        let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = connections.watch(connection);
+        let (http, tls, router, watcher) = (Arc::clone(&http), tls.clone(), router.clone(), connections.watcher());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let _place = place;
+            if let Err(error) = connect(stream, peer, &http, tls, router, watcher).await {
                 tracing::debug!(error = chain(&*error), "connection ended");
             }
         });
@@ -53,4 +84,31 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
     if tokio::time::timeout(grace, connections.shutdown()).await.is_err() {
         tracing::warn!("requests were still in flight at the end");
     }
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+async fn connect(
+    stream: TcpStream,
+    peer: SocketAddr,
+    http: &Http,
+    tls: Option<Tls>,
+    router: Router,
+    watcher: Watcher,
+) -> Result<(), Failure> {
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else { return talk(stream, peer, http, router, watcher).await };
+    let stream = tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await??;
+    talk(stream, peer, http, router, watcher).await
+}
+
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    http: &Http,
+    router: Router,
+    watcher: Watcher,
+) -> Result<(), Failure> {
+    let service = TowerToHyperService::new(axum::Extension(ConnectInfo(peer)).layer(router));
+    watcher.watch(http.serve_connection(TokioIo::new(stream), service).into_owned()).await
 }

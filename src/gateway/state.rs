@@ -6,15 +6,20 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::auth::Auth;
+use super::cache::Cache;
+use super::cors::Origin;
 use super::error::{ApiError, Code};
 use super::health::Readiness;
+use super::image::Delivery;
+use super::rate::{RateArgs, RateLimits};
 use crate::manifest::source::Limits;
 use crate::metrics::gateway::GatewayMetrics;
 use crate::records::Records;
 use crate::storage::Storage;
 
 /// What the gateway is told about its installation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Where a request without `?namespace=` goes.
     pub namespace: String,
@@ -24,22 +29,34 @@ pub struct Settings {
     pub limits: Limits,
     /// Most uploads at the same time.
     pub max_concurrent_uploads: usize,
+    /// How much one caller may ask.
+    pub rate: RateArgs,
+    /// Whether callers are told apart: then each may have another default, and is not told of the others.
+    pub authenticated: bool,
+    /// Most event streams, and requests that wait for a change, at the same time.
+    pub max_event_streams: usize,
+    /// Where web pages may come from that call the API in a browser.
+    pub cors_origins: Vec<Origin>,
+    /// How stored images are handed out.
+    pub image_delivery: Delivery,
 }
 
 impl Settings {
-    /// Returns the enabled namespace that a request means.
-    pub(crate) fn resolve_namespace(&self, asked: Option<&str>) -> Result<String, ApiError> {
-        let namespace = asked.unwrap_or(&self.namespace);
+    /// Checks that batches are worked on in a namespace.
+    pub(crate) fn check_namespace(&self, namespace: &str) -> Result<(), ApiError> {
         if self.namespaces.iter().any(|it| it == namespace) {
-            return Ok(namespace.to_owned());
+            return Ok(());
+        }
+        if self.authenticated {
+            return Err(ApiError::new(Code::NamespaceNotEnabled, format!("namespace {namespace:?} is not enabled")));
         }
         let detail = format!("namespace {namespace:?} is not enabled; enabled are: {}", self.namespaces.join(", "));
         Err(ApiError::new(Code::NamespaceNotEnabled, detail).with("namespaces", &self.namespaces))
     }
 
-    /// Returns the path of a batch; the namespace is named only when it is not the default.
+    /// Returns the path of a batch; the namespace is named only when it is not everybody's default.
     pub(crate) fn batch_path(&self, namespace: &str, id: &str, below: &str) -> String {
-        if namespace == self.namespace {
+        if namespace == self.namespace && !self.authenticated {
             format!("/v1/batches/{id}{below}")
         } else {
             format!("/v1/batches/{id}{below}?namespace={namespace}")
@@ -51,27 +68,41 @@ impl Settings {
 #[derive(Clone)]
 pub struct AppState {
     pub(crate) settings: Arc<Settings>,
+    pub(crate) auth: Arc<Auth>,
     pub(crate) storage: Storage,
     pub(crate) records: Records,
     pub(crate) client: kube::Client,
     pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) cache: Cache,
+    /// Cancelled once no request shall wait any longer.
+    pub(crate) stopping: CancellationToken,
     pub(crate) submissions: TaskTracker,
     pub(crate) ending: CancellationToken,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Arc<GatewayMetrics>,
+    pub(crate) rate: Arc<RateLimits>,
 }
 
 impl AppState {
     /// Returns the state of a gateway that talks to these.
+    ///
+    /// Must be called in a runtime: the watch of ImageBatches begins here.
     #[must_use]
-    pub fn new(settings: Settings, storage: Storage, records: Records, client: kube::Client) -> Self {
+    pub fn new(settings: Settings, auth: Arc<Auth>, storage: Storage, records: Records, client: kube::Client) -> Self {
+        let settings = Settings { authenticated: auth.is_on(), ..settings };
         Self {
             uploads: Arc::new(Semaphore::new(settings.max_concurrent_uploads)),
+            streams: Arc::new(Semaphore::new(settings.max_event_streams)),
+            cache: Cache::start(&client, &settings.namespaces),
+            stopping: CancellationToken::new(),
             submissions: TaskTracker::new(),
             ending: CancellationToken::new(),
             readiness: Arc::new(Readiness::default()),
             metrics: Arc::new(GatewayMetrics::default()),
+            rate: Arc::new(RateLimits::new(&settings.rate)),
             settings: Arc::new(settings),
+            auth,
             storage,
             records,
             client,

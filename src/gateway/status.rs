@@ -1,114 +1,99 @@
-//! `GET /v1/batches/{id}`: what became of a batch so far.
+//! `GET /v1/batches/{id}`: what became of a batch so far; at once, or when there is something new.
 
-use axum::Json;
+use std::time::Duration;
+
 use axum::extract::{Path, RawQuery, State};
-use axum::http::HeaderValue;
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use serde::Serialize;
+use sha2::{Digest, Sha256};
 
+use super::auth::guard::Scope;
 use super::batch::{self, Batch};
-use super::error::ApiError;
+use super::error::{ApiError, Code};
+use super::follow::Follow;
+use super::object::match_etag;
 use super::state::{AppState, Settings};
-use crate::api::condition::REPORT_READY;
-use crate::api::status::Failure;
+use super::view::BatchView;
 
-/// A batch as clients see it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BatchStatus {
-    id: String,
-    namespace: String,
-    status: String,
-    finished: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rows: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    images: Option<i64>,
-    succeeded: i64,
-    failed: i64,
-    kept_original: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reused: Option<i64>,
-    active: i32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    percent: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    saved: Option<String>,
-    bytes_in: i64,
-    bytes_out: i64,
-    bytes_saved: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    images_per_minute: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    estimated_completion_time: Option<Time>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    start_time: Option<Time>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    completion_time: Option<Time>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_of: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    retried_by: Vec<String>,
-    conditions: Vec<Condition>,
-    failures: Vec<Failure>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    links: Option<Links>,
-}
-
-/// Where the reports are, once they are there.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Links {
-    output_csv: String,
-    failed_csv: String,
-}
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// Longest wait that is granted, in seconds: below what proxies allow for an answer.
+const MAX_WAIT: u64 = 30;
 
 /// Answers `GET /v1/batches/{id}`.
 pub(crate) async fn show(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let batch = batch::find(&state, &id, query.as_deref()).await?;
-    let body = Json(BatchStatus::of(&state.settings, batch));
-    Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], body).into_response())
-}
-
-impl BatchStatus {
-    fn of(settings: &Settings, batch: Batch) -> Self {
-        let ready = batch.status.condition(REPORT_READY).is_some_and(|it| it.status == "True");
-        let path = |below: &str| settings.batch_path(&batch.namespace, &batch.name, below);
-        let links = ready.then(|| Links { output_csv: path("/output.csv"), failed_csv: path("/failed.csv") });
-        let word = batch.state().to_owned();
-        let Batch { name, namespace, status, retry_of, .. } = batch;
-        Self {
-            id: name,
-            namespace,
-            status: word,
-            finished: status.is_finished(),
-            rows: status.rows,
-            images: status.images,
-            succeeded: status.succeeded,
-            failed: status.failed,
-            kept_original: status.kept_original,
-            reused: status.reused,
-            active: status.active,
-            percent: status.percent,
-            saved: status.saved,
-            bytes_in: status.bytes_in,
-            bytes_out: status.bytes_out,
-            bytes_saved: status.bytes_saved,
-            images_per_minute: status.images_per_minute,
-            estimated_completion_time: status.estimated_completion_time,
-            start_time: status.start_time,
-            completion_time: status.completion_time,
-            retry_of,
-            retried_by: status.retried_by,
-            conditions: status.conditions,
-            failures: status.failures,
-            links,
+    batch::check_query(query.as_deref())?;
+    let namespace = scope.namespace().to_owned();
+    let asked = headers.get(IF_NONE_MATCH).and_then(|it| it.to_str().ok());
+    let mut follow = Follow::new(&state, namespace, id);
+    let mut shown = Shown::of(&state.settings, follow.now().await?)?;
+    let mut applied = None;
+    // A preference may be passed over, for example where too many wait already.
+    if let Some(seconds) = wait_of(&headers)
+        && let Ok(_permit) = state.streams.clone().try_acquire_owned()
+    {
+        applied = Some(seconds);
+        let end = tokio::time::sleep(Duration::from_secs(seconds));
+        tokio::pin!(end);
+        while !shown.finished && asked.is_none_or(|it| match_etag(it, &shown.etag)) {
+            tokio::select! {
+                () = follow.changed() => shown = Shown::of(&state.settings, follow.now().await?)?,
+                () = &mut end => break,
+                () = state.stopping.cancelled() => break,
+            }
         }
     }
+    let same = asked.is_some_and(|it| match_etag(it, &shown.etag));
+    let mut response = if same {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(CONTENT_TYPE, JSON)], shown.json).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, REVALIDATE);
+    if let Ok(etag) = HeaderValue::try_from(shown.etag) {
+        headers.insert(ETAG, etag);
+    }
+    if let Some(value) = applied.and_then(|it| HeaderValue::try_from(format!("wait={it}")).ok()) {
+        headers.insert(PREFERENCE_APPLIED, value);
+    }
+    Ok(response)
+}
+
+/// A batch's JSON, and what tells it from that of another moment.
+pub(crate) struct Shown {
+    pub(crate) json: String,
+    pub(crate) etag: String,
+    pub(crate) finished: bool,
+}
+
+impl Shown {
+    pub(crate) fn of(settings: &Settings, batch: Batch) -> Result<Self, ApiError> {
+        let finished = batch.status.is_finished();
+        let json = serde_json::to_string(&BatchView::of(settings, batch))
+            .map_err(|error| ApiError::new(Code::Internal, "the batch cannot be written").caused_by(error))?;
+        // By its content, so that all replicas agree, whether they know it from the cluster or from the records.
+        let etag = format!("\"{}\"", &hex::encode(Sha256::digest(&json))[..32]);
+        Ok(Self { json, etag, finished })
+    }
+}
+
+/// Returns the seconds that `Prefer: wait=` asks for, as far as they are granted.
+fn wait_of(headers: &HeaderMap) -> Option<u64> {
+    let preferences = headers.get_all(PREFER).into_iter().filter_map(|it| it.to_str().ok());
+    let mut waits = preferences.flat_map(|it| it.split([',', ';'])).filter_map(|it| {
+        let (name, value) = it.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then_some(value.trim().trim_matches('"'))
+    });
+    let seconds: u64 = waits.next()?.parse().ok()?;
+    Some(seconds.min(MAX_WAIT))
 }

@@ -12,10 +12,12 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use kube::ResourceExt;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, Span, info_span};
 
+use super::auth::guard::Scope;
 use super::error::{ApiError, Code, chain};
 use super::options::{EffectiveOptions, SubmitOptions};
 use super::request::RequestId;
@@ -34,13 +36,11 @@ use crate::telemetry::trace;
 
 /// How long an answer waits for MongoDB; the controller completes the record where it is late.
 const RECORD: Duration = Duration::from_secs(3);
-/// Who everybody is: this release authenticates nobody.
-pub(super) const ANONYMOUS: &str = "anonymous";
 
 /// What a client gets for an accepted upload.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Submitted {
+pub(super) struct Submitted {
     id: String,
     namespace: String,
     status: String,
@@ -49,9 +49,9 @@ struct Submitted {
 }
 
 /// What a client gets for a CSV that would be accepted.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct DryRun {
+pub(super) struct DryRun {
     valid: bool,
     namespace: String,
     #[serde(flatten)]
@@ -59,7 +59,7 @@ struct DryRun {
 }
 
 /// What was found in an upload, and what will be done with it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Findings {
     rows: u64,
@@ -72,7 +72,7 @@ struct Findings {
 }
 
 /// Rows that are not worked on, and why; named as in the answer that refuses a CSV.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct NotWorkedOn {
     skipped_rows: u64,
@@ -108,6 +108,7 @@ struct Submission {
 /// Answers `POST /v1/batches`.
 pub(crate) async fn submit(
     State(state): State<AppState>,
+    scope: Scope,
     Extension(request_id): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -122,8 +123,10 @@ pub(crate) async fn submit(
     let limits = state.settings.limits;
     let mut body = body::open(request, limits.max_bytes, &mut options, state.ending.clone()).await?;
     // A form may have named another namespace.
-    let found = state.settings.resolve_namespace(options.namespace.as_deref());
-    let found = found.and_then(|it| Ok((idempotency::batch_name(&headers, &it, ANONYMOUS)?, it)));
+    let found = scope.in_namespace(&state, options.namespace.as_deref()).await.and_then(|scope| {
+        let name = idempotency::batch_name(&headers, scope.namespace(), scope.user())?;
+        Ok((name, scope.namespace().to_owned()))
+    });
     let (keyed_name, namespace) = match found {
         Ok(found) => found,
         Err(error) => {
@@ -154,7 +157,6 @@ pub(crate) async fn submit(
 /// Returns what an upload asks for in its query, and its place among those that run.
 fn admit(state: &AppState, query: Option<&str>) -> Result<(SubmitOptions, OwnedSemaphorePermit), ApiError> {
     let options = SubmitOptions::parse(query)?;
-    state.settings.resolve_namespace(options.namespace.as_deref())?;
     let permit = state.uploads.clone().try_acquire_owned().map_err(|_| {
         let limit = state.settings.max_concurrent_uploads;
         ApiError::new(Code::TooManyUploads, format!("{limit} uploads are running, as many as allowed; try again"))

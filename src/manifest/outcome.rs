@@ -1,5 +1,6 @@
 //! What became of an image and of a row: the value that is recorded, counted and reported.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::problem::shorten;
@@ -21,7 +22,7 @@ pub enum Outcome {
 }
 
 /// Why an image has no result: one word for one cause, the same in records, CSV and HTTP.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureReason {
     /// The URL cannot be parsed, is not http(s), names a user, or has characters that are read in two ways.
     InvalidUrl,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Problems that are listed; further ones are only counted.
@@ -11,7 +12,8 @@ pub const MAX_LISTED: usize = 1_000;
 pub const MAX_LISTED_WARNINGS: usize = 100;
 
 /// The stable code of a problem or warning. The words are part of the API.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[schemars(rename = "SourceProblemCode")]
 pub enum Code {
     /// The file has no bytes.
     EmptyFile,
@@ -116,7 +118,8 @@ impl std::fmt::Display for Code {
 }
 
 /// One problem and where it is.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[schemars(rename = "SourceProblem")]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// Line of the file that the row begins in, counted from 1; absent where there is no file.

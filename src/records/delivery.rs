@@ -6,6 +6,7 @@
 
 use futures::TryStreamExt;
 use mongodb::bson::{DateTime, doc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{RecordError, Records};
@@ -68,7 +69,7 @@ pub fn endpoint_of(url: &str) -> String {
 }
 
 /// Why something is sent to a webhook.
-#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeliveryKind {
     /// The batch ended; it is tried again for days.
     #[default]
@@ -80,7 +81,7 @@ pub enum DeliveryKind {
 }
 
 /// Where a delivery stands.
-#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryState {
     /// It is sent when its time comes.
     Pending,

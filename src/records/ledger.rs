@@ -2,8 +2,11 @@
 //!
 //! The `_id` is `uid:row`, so a row is recorded once whoever records it.
 
+use std::ops::RangeInclusive;
+
 use futures::TryStreamExt;
 use mongodb::bson::doc;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Inserted, RecordError, Records};
@@ -37,7 +40,7 @@ pub struct ProductRecord {
 }
 
 /// A cell of a column that the service does not interpret.
-#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq)]
 pub struct ExtraCell {
     /// The column's name.
     pub column: String,
@@ -105,6 +108,36 @@ impl Records {
     /// Records outcomes; those that exist stay as they are: the first outcome of a row is its outcome.
     pub async fn insert_outcomes(&self, outcomes: &[OutcomeRecord]) -> Result<Inserted, RecordError> {
         self.insert(OUTCOMES, "insert outcomes", outcomes).await
+    }
+
+    /// Returns the first products of a shard behind a row, in the order of their rows.
+    pub async fn products_after(
+        &self,
+        batch: &str,
+        shard: u32,
+        row: u64,
+        limit: usize,
+    ) -> Result<Vec<ProductRecord>, RecordError> {
+        let products = self.collection::<ProductRecord>(PRODUCTS);
+        let filter = doc! { "batch": batch, "shard": shard as i32, "row": { "$gt": row as i64 } };
+        self.run("read products", || async {
+            let found = products.find(filter.clone()).sort(doc! { "row": 1 }).limit(limit as i64);
+            found.await?.try_collect().await
+        })
+        .await
+    }
+
+    /// Returns the outcomes of these rows of a shard, in no particular order.
+    pub async fn outcomes_of_rows(
+        &self,
+        batch: &str,
+        shard: u32,
+        rows: RangeInclusive<i64>,
+    ) -> Result<Vec<OutcomeRecord>, RecordError> {
+        let outcomes = self.collection::<OutcomeRecord>(OUTCOMES);
+        let rows = doc! { "$gte": rows.start(), "$lte": rows.end() };
+        let filter = doc! { "batch": batch, "shard": shard as i32, "row": rows };
+        self.run("read outcomes", || async { outcomes.find(filter.clone()).await?.try_collect().await }).await
     }
 
     /// Returns the outcomes of a shard, in no particular order.

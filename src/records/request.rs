@@ -2,11 +2,13 @@
 //!
 //! Inserted by the gateway or the controller, whoever is first; updated by the controller alone.
 
+use futures::TryStreamExt;
 use mongodb::bson::{DateTime, Document, deserialize_from_document, doc, serialize_to_document};
 use serde::{Deserialize, Serialize};
 
 use super::{RecordError, Records, is_duplicate};
 use crate::api::compression::Compression;
+use crate::api::condition::reason;
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::status::ImageBatchStatus;
@@ -35,6 +37,9 @@ pub struct Origin {
     pub display_name: Option<String>,
     /// `spec.compression` as it was asked for.
     pub compression: Compression,
+    /// When the ImageBatch was created; read back as the record's own `created_at`.
+    #[serde(skip)]
+    pub created_at: Option<DateTime>,
 }
 
 impl Origin {
@@ -42,6 +47,7 @@ impl Origin {
     #[must_use]
     pub fn of(batch: &ImageBatch) -> Self {
         let upload = batch.spec.source.upload.as_ref();
+        let created = batch.metadata.creation_timestamp.as_ref();
         let annotation = |name: &str| batch.metadata.annotations.as_ref().and_then(|it| it.get(name).cloned());
         Self {
             name: batch.metadata.name.clone().unwrap_or_default(),
@@ -51,6 +57,7 @@ impl Origin {
             source_key: upload.map(|it| it.key.clone()),
             display_name: annotation(labels::DISPLAY_NAME),
             compression: batch.spec.compression.clone(),
+            created_at: created.map(|it| DateTime::from_millis(it.0.as_millisecond())),
         }
     }
 }
@@ -65,6 +72,9 @@ pub struct RequestRecord {
     /// Where it came from.
     #[serde(flatten)]
     pub origin: Option<Origin>,
+    /// When the batch was created, or recorded where that is not known.
+    #[serde(default)]
+    pub created_at: Option<DateTime>,
     /// The ImageBatch's status.
     #[serde(default)]
     pub status: Option<Document>,
@@ -123,6 +133,17 @@ impl Records {
         Ok(found.is_some())
     }
 
+    /// Returns batches, the youngest first.
+    pub async fn list_requests(&self, query: &RequestQuery) -> Result<Vec<RequestRecord>, RecordError> {
+        let requests = self.collection::<RequestRecord>(REQUESTS);
+        let (filter, limit) = (query.filter(), query.limit as i64);
+        self.run("list requests", || async {
+            let found = requests.find(filter.clone()).sort(doc! { "createdAt": -1, "_id": -1 }).limit(limit);
+            found.await?.try_collect().await
+        })
+        .await
+    }
+
     /// Returns the youngest batch of that name, also when its ImageBatch is gone.
     pub async fn request_named(&self, namespace: &str, name: &str) -> Result<Option<RequestRecord>, RecordError> {
         let requests = self.collection::<RequestRecord>(REQUESTS);
@@ -132,8 +153,69 @@ impl Records {
     }
 }
 
+/// Which batches are listed.
+#[derive(Debug, Clone, Default)]
+pub struct RequestQuery {
+    /// Their namespace.
+    pub namespace: String,
+    /// What name or display name begins with, whatever its case.
+    pub name: Option<String>,
+    /// The reasons that one of their conditions has; any where there is none. Servers that speak MongoDB's protocol
+    /// cannot ask for the reason of one condition, so there may be others among them.
+    pub states: Vec<String>,
+    /// Whether they have ended.
+    pub finished: Option<bool>,
+    /// The earliest that they were created, in milliseconds.
+    pub created_since: Option<i64>,
+    /// Time of creation in milliseconds and uid of the one before the first.
+    pub after: Option<(i64, String)>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+impl RequestQuery {
+    fn filter(&self) -> Document {
+        let mut all = vec![doc! { "namespace": &self.namespace }];
+        if let Some(name) = &self.name {
+            let pattern = doc! { "$regex": format!("^{}", escape(name)), "$options": "i" };
+            all.push(doc! { "$or": [{ "name": pattern.clone() }, { "displayName": pattern }] });
+        }
+        if !self.states.is_empty() {
+            let mut any = vec![doc! { "status.conditions.reason": { "$in": &self.states } }];
+            if self.states.iter().any(|it| it == reason::PENDING) {
+                any.push(doc! { "status.conditions": { "$exists": false } });
+            }
+            all.push(doc! { "$or": any });
+        }
+        if let Some(finished) = self.finished {
+            all.push(doc! { "status.completionTime": { "$exists": finished } });
+        }
+        if let Some(since) = self.created_since {
+            all.push(doc! { "createdAt": { "$gte": DateTime::from_millis(since) } });
+        }
+        if let Some((created, uid)) = &self.after {
+            let created = DateTime::from_millis(*created);
+            let older = doc! { "createdAt": { "$lt": created } };
+            all.push(doc! { "$or": [older, { "createdAt": created, "_id": { "$lt": uid } }] });
+        }
+        doc! { "$and": all }
+    }
+}
+
+/// Returns a pattern that matches a text as it is.
+fn escape(text: &str) -> String {
+    let mut pattern = String::new();
+    for character in text.chars() {
+        if character.is_ascii_punctuation() {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
 fn fields(origin: &Origin) -> Result<Document, RecordError> {
     let mut fields = serialize_to_document(origin).map_err(RecordError::serialize)?;
-    fields.insert("createdAt", DateTime::now());
+    fields.insert("createdAt", origin.created_at.unwrap_or_else(DateTime::now));
     Ok(fields)
 }

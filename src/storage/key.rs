@@ -91,10 +91,17 @@ impl Keys {
     /// Returns whether a key is an image: nothing else of the bucket is served to the public.
     #[must_use]
     pub fn is_image(&self, key: &str) -> bool {
-        let Some(rest) = key.strip_prefix(&self.prefix).and_then(|it| it.strip_prefix('/')) else { return false };
+        self.namespace_of_image(key).is_some()
+    }
+
+    /// Returns the namespace of a key that is an image.
+    #[must_use]
+    pub fn namespace_of_image<'k>(&self, key: &'k str) -> Option<&'k str> {
+        let rest = key.strip_prefix(&self.prefix)?.strip_prefix('/')?;
         let segments: Vec<&str> = rest.split('/').collect();
-        let [_namespace, _root, hash, name] = segments[..] else { return false };
-        hash.len() == 64 && hash.bytes().all(|it| it.is_ascii_hexdigit()) && !name.is_empty()
+        let [namespace, _root, hash, name] = segments[..] else { return None };
+        let is_hash = hash.len() == 64 && hash.bytes().all(|it| it.is_ascii_hexdigit());
+        (is_hash && !name.is_empty()).then_some(namespace)
     }
 
     /// Returns a key that no object has, to probe storage with.

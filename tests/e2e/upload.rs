@@ -93,7 +93,9 @@ async fn the_sample_csv_runs_to_its_end() {
     assert_eq!((answer["status"].as_str(), answer["failed"].as_i64()), (Some("ImagesFailed"), Some(3)));
 
     // Deleting the ImageBatch takes Jobs and pods; the images stay.
-    kubectl(&["delete", "imagebatch", &id]);
+    let delete = reqwest::Client::new().delete(url(&format!("/v1/batches/{id}"))).send().await.expect("an answer");
+    assert_eq!(delete.status(), 202);
+    kubectl(&["wait", "--for=delete", &format!("imagebatch/{id}"), "--timeout=120s"]);
     assert_eq!(names("jobs,pods", &format!("imagebatch.io/batch-uid={uid}")), [""; 0]);
     let image = slots.iter().find(|it| !it.is_empty()).expect("an image");
     assert_eq!(reqwest::get(image).await.expect("an answer").status(), 200);

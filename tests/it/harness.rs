@@ -19,6 +19,7 @@ use imagebatch::api::status::ImageBatchStatus;
 use imagebatch::controller::{self, context::Context, context::ControllerArgs};
 use imagebatch::gateway::{
     self,
+    auth::Auth,
     state::{AppState, Settings},
 };
 use imagebatch::manifest::source::Limits;
@@ -195,8 +196,11 @@ impl Harness {
             namespaces: vec![self.namespace.clone()],
             limits: Limits { max_rows: 5_000, max_bytes: 1 << 20, ..Limits::default() },
             max_concurrent_uploads: 4,
+            max_event_streams: 8,
+            ..Settings::default()
         };
-        let state = AppState::new(settings, self.storage.clone(), self.records.clone(), self.client.clone());
+        let state =
+            AppState::new(settings, Auth::none(), self.storage.clone(), self.records.clone(), self.client.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let serve = async move { axum::serve(listener, gateway::router(state)).await.expect("the gateway serves") };

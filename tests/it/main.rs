@@ -16,6 +16,7 @@ mod leader;
 mod lifecycle;
 mod manifest;
 mod messy;
+mod page;
 mod path;
 mod pods;
 mod queue;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use imagebatch::gateway;
+use imagebatch::gateway::auth::Auth;
 use imagebatch::gateway::state::{AppState, Settings};
 use imagebatch::records::{Patience, Records, RecordsArgs};
 use imagebatch::storage::Storage;
@@ -20,20 +21,20 @@ fn without_storage(harness: &Harness) -> AppState {
     let mut args = harness.storage_args();
     args.s3_endpoint = format!("http://{NOWHERE}").parse().expect("a URL");
     let storage = Storage::with_retries(&args, Duration::ZERO).expect("storage arguments");
-    AppState::new(harness.settings(), storage, harness.records.clone(), harness.client.clone())
+    AppState::new(harness.settings(), Auth::none(), storage, harness.records.clone(), harness.client.clone())
 }
 
 async fn without_records(harness: &Harness) -> AppState {
     let args = RecordsArgs { mongodb_uri: format!("mongodb://{NOWHERE}/").into(), mongodb_database: "none".to_owned() };
     let records = Records::new(&args, Patience::Short).await.expect("a MongoDB URI");
-    AppState::new(harness.settings(), harness.storage.clone(), records, harness.client.clone())
+    AppState::new(harness.settings(), Auth::none(), harness.storage.clone(), records, harness.client.clone())
 }
 
 fn without_cluster(harness: &Harness) -> AppState {
     let mut config = kube::Config::new(format!("http://{NOWHERE}").parse().expect("a URL"));
     config.default_retry = false;
     let client = kube::Client::try_from(config).expect("a client");
-    AppState::new(harness.settings(), harness.storage.clone(), harness.records.clone(), client)
+    AppState::new(harness.settings(), Auth::none(), harness.storage.clone(), harness.records.clone(), client)
 }
 
 #[tokio::test]

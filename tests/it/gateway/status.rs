@@ -21,7 +21,7 @@ source:
 async fn a_batch_made_without_the_gateway_has_a_status() {
     let harness = Harness::start().await;
     let (url, _gateway) = harness.gateway().await;
-    harness.create("by-hand", PRODUCTS).await;
+    let batch = harness.create("by-hand", PRODUCTS).await;
     let response = Asker::new(&url).get("/v1/batches/by-hand").await;
     assert_eq!(response.status(), 200);
     let expected = json!({
@@ -29,6 +29,7 @@ async fn a_batch_made_without_the_gateway_has_a_status() {
         "namespace": harness.namespace,
         "status": "Pending",
         "finished": false,
+        "createdTime": batch.metadata.creation_timestamp,
         "succeeded": 0,
         "failed": 0,
         "keptOriginal": 0,
@@ -69,7 +70,9 @@ async fn reports_come_at_the_end() {
         assert_eq!(never["batchStatus"], "DeadlineExceeded");
         assert!(never["detail"].as_str().is_some_and(|it| it.contains("it was too late")), "{never:#}");
     }
-    let status = json(gateway.get(&format!("/v1/batches/{id}")).await).await;
+    // What is told from the watch may be a moment late.
+    let ended = gateway.request(Method::GET, &format!("/v1/batches/{id}")).header("prefer", "wait=30");
+    let status = json(ended.send().await.expect("the gateway answers")).await;
     assert_eq!((&status["status"], &status["finished"]), (&json!("DeadlineExceeded"), &json!(true)));
     assert_eq!(status["links"], Value::Null);
 }

@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::http::Request;
 use imagebatch::gateway;
+use imagebatch::gateway::auth::Auth;
 use imagebatch::gateway::state::{AppState, Settings};
 use imagebatch::manifest::source::Limits;
 use imagebatch::storage::StorageArgs;
@@ -26,12 +27,14 @@ impl Harness {
             namespaces: vec![self.namespace.clone()],
             limits: Limits { max_rows: 5_000, max_bytes, ..Limits::default() },
             max_concurrent_uploads: 4,
+            max_event_streams: 8,
+            ..Settings::default()
         }
     }
 
     /// Returns the state of a gateway with other settings.
     pub(super) fn state(&self, settings: Settings) -> AppState {
-        AppState::new(settings, self.storage.clone(), self.records.clone(), self.client.clone())
+        AppState::new(settings, Auth::none(), self.storage.clone(), self.records.clone(), self.client.clone())
     }
 
     /// Returns where storage is, to be changed for one that is not there.

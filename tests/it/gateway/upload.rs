@@ -36,6 +36,7 @@ async fn check_batch(harness: &Harness, answer: &Value, csv: &str) -> ImageBatch
         source_key: Some(upload.key),
         display_name: None,
         compression: batch.spec.compression.clone(),
+        created_at: None,
     };
     assert_eq!((record.origin, record.status), (Some(origin), None));
     batch
@@ -100,7 +101,7 @@ async fn a_csv_becomes_a_batch() {
         let status = gateway.get(&location).await;
         assert_eq!(
             (status.status().as_u16(), &status.headers()["cache-control"]),
-            (200, &"no-store".parse().expect("a value"))
+            (200, &"private, no-cache".parse().expect("a value"))
         );
         let status = json(status).await;
         assert_eq!((&status["id"], &status["rows"], &status["images"]), (&json!(id), &json!(2), &json!(3)), "{status}");

@@ -17,7 +17,7 @@ pub(crate) struct Gateway {
     pub(crate) url: String,
     /// Where /metrics is.
     pub(crate) ops_url: String,
-    process: Process,
+    pub(crate) process: Process,
 }
 
 impl Gateway {
@@ -28,12 +28,23 @@ impl Gateway {
 
     /// Starts a gateway that writes its log there.
     pub(crate) async fn start_with(harness: &Harness, variables: &[(&str, &str)], log: Stdio) -> Self {
+        let plain = [("IMAGEBATCH_PLAIN_HTTP", "true")];
+        Self::launch(harness, "http", &[&plain, variables].concat(), log).await
+    }
+
+    /// Starts a gateway that is given a certificate.
+    pub(crate) async fn start_https(harness: &Harness, variables: &[(&str, &str)]) -> Self {
+        Self::launch(harness, "https", variables, Stdio::inherit()).await
+    }
+
+    async fn launch(harness: &Harness, scheme: &str, variables: &[(&str, &str)], log: Stdio) -> Self {
         let (listen, ops_listen) = (free_address(), free_address());
         let process = Command::new(env!("CARGO_BIN_EXE_gateway"))
-            .args(["run", "--authentication=none"])
+            .arg("run")
             .arg(format!("--namespace={}", harness.namespace))
             .arg(format!("--listen={listen}"))
             .arg(format!("--ops-listen={ops_listen}"))
+            .env("IMAGEBATCH_AUTHENTICATION", "none")
             .env("IMAGEBATCH_LOG", "warn")
             .envs(harness.environment())
             .envs(variables.iter().copied())
@@ -48,7 +59,12 @@ impl Gateway {
             }
         };
         tokio::time::timeout(PATIENCE, answers).await.expect("the gateway listens");
-        Self { url: format!("http://{listen}"), ops_url: format!("http://{ops_listen}"), process }
+        Self { url: format!("{scheme}://{listen}"), ops_url: format!("http://{ops_listen}"), process }
+    }
+
+    /// Returns where it listens.
+    pub(crate) fn address(&self) -> &str {
+        self.url.split_once("://").map_or(&self.url, |it| it.1)
     }
 
     pub(crate) fn kill(&mut self) {

@@ -1,0 +1,111 @@
+//! What the log says of requests, and what it must never say.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::surroundings::World;
+use crate::gateway::client::{Asker, CSV};
+use crate::harness::process::{Gateway, append};
+
+const SHA: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+#[tokio::test]
+async fn changes_are_told_and_secrets_are_not() {
+    let world = World::start().await;
+    let tokens = world.tokens().await;
+    let a = world.harness.namespace.clone();
+    let path = std::env::temp_dir().join(format!("gateway-{a}.log"));
+    let session_key = "a-session-key-that-nobody-shall-read-in-any-log";
+    let variables = [
+        ("IMAGEBATCH_AUTHENTICATION", "kubernetes,oidc,api-key"),
+        ("IMAGEBATCH_OIDC_ISSUER", world.issuer.url.as_str()),
+        ("IMAGEBATCH_OIDC_AUDIENCE", "imagebatch"),
+        ("IMAGEBATCH_API_KEYS_SECRET", "keys"),
+        ("IMAGEBATCH_PRIVATE_IMAGES", "true"),
+        ("IMAGEBATCH_SESSION_KEY", session_key),
+        // Without the audit lines' target, which are written all the same.
+        ("IMAGEBATCH_LOG", "imagebatch=trace,kube=debug,hyper=debug,tower=debug,reqwest=debug"),
+    ];
+    let mut process = Gateway::start_with(&world.harness, &variables, append(&path)).await;
+    let gateway = Asker::new(&process.url);
+    let mut secrets = vec![session_key.to_owned()];
+    let mut expected = Vec::new();
+    for tokens in &tokens {
+        let all = [&tokens.authorized, &tokens.unauthorized, &tokens.expired, &tokens.wrong_audience];
+        for (number, token) in all.into_iter().enumerate() {
+            secrets.push(token.clone());
+            let id = format!("{}-{number}", tokens.mode);
+            let upload = gateway.request(Method::POST, &format!("/v1/batches?namespace={a}"));
+            let upload = upload.bearer_auth(token).header("x-request-id", &id).header("content-type", "text/csv");
+            let status = upload.body(CSV).send().await.expect("an answer").status().as_u16();
+            expected.push((id, status));
+            // Wherever else somebody may put it by mistake.
+            let requests = [
+                gateway.request(Method::GET, "/v1/batches/absent").header("authorization", format!("Basic {token}")),
+                gateway.request(Method::GET, "/v1/batches/absent").header("authorization", token),
+                gateway.request(Method::GET, "/v1/batches/absent").header("x-csrf-token", token),
+                gateway
+                    .request(Method::GET, "/v1/batches/absent")
+                    .header("cookie", format!("imagebatch-session={token}")),
+                gateway
+                    .request(Method::GET, &format!("/v1/batches/absent?namespace={a}&token={token}"))
+                    .bearer_auth(token),
+                gateway.request(Method::GET, &format!("/images/it/{a}/root/{SHA}/absent.jpg")).bearer_auth(token),
+                gateway.request(Method::POST, "/v1/session").json(&json!({ "token": token, "more": token })),
+                gateway
+                    .request(Method::POST, "/v1/session")
+                    .header("content-type", "application/json")
+                    .body(token.clone()),
+            ];
+            for request in requests {
+                request.send().await.expect("an answer");
+            }
+            let signed_in = gateway.request(Method::POST, "/v1/session").json(&json!({ "token": token }));
+            let signed_in = signed_in.send().await.expect("an answer");
+            if let Some(set) = signed_in.headers().get("set-cookie") {
+                let cookie = set.to_str().expect("text").split(';').next().expect("a cookie").to_owned();
+                gateway.request(Method::GET, "/v1/session").header("cookie", &cookie).send().await.expect("an answer");
+                let (_, value) = cookie.split_once('=').expect("a value");
+                secrets.push(value.to_owned());
+                let view: Value = signed_in.json().await.expect("JSON");
+                secrets.push(view["csrfToken"].as_str().expect("a word").to_owned());
+            }
+        }
+    }
+    process.kill();
+    let log = std::fs::read_to_string(&path).expect("the log");
+    std::fs::remove_file(&path).expect("it can be removed");
+    assert!(secrets.len() > 12);
+    for secret in &secrets {
+        // A token's last part, its signature, is what makes it one.
+        let part = &secret[secret.len() - 20..];
+        let line = log.lines().find(|it| it.contains(part));
+        assert!(line.is_none(), "a secret stands in {}", line.unwrap_or_default().replace(part, "[...]"));
+    }
+    let lines: Vec<Value> = log.lines().filter_map(|it| serde_json::from_str(it).ok()).collect();
+    let one = |id: &str, message: &str| -> Value {
+        let mut found = lines.iter().filter(|it| it["request_id"] == id && it["message"] == message);
+        let line = found.next().unwrap_or_else(|| panic!("no line {message:?} of {id}")).clone();
+        assert!(found.next().is_none(), "two lines {message:?} of {id}");
+        line
+    };
+    for (id, status) in expected {
+        let (line, audit) = (one(&id, "request"), one(&id, "audit"));
+        let decision = match status {
+            202 => "allowed",
+            403 => "refused",
+            _ => "unauthenticated",
+        };
+        assert_eq!((&line["status"], &line["decision"]), (&json!(status), &json!(decision)), "{line}");
+        assert_eq!((&audit["action"], &audit["target"]), (&json!("upload"), &json!("audit")), "{audit}");
+        assert_eq!((&audit["status"], &audit["decision"]), (&json!(status), &json!(decision)), "{audit}");
+        assert!(line["route"] == "/v1/batches" && line["bytes"].is_u64() && line["duration_ms"].is_u64(), "{line}");
+        if status != 401 {
+            assert!(line["user"].as_str().is_some_and(|it| it.contains("shop") || it.contains("stranger")), "{line}");
+            assert_eq!(audit["user"], line["user"]);
+        }
+        if status == 202 {
+            assert!(audit["batch.name"].is_string(), "{audit}");
+        }
+    }
+}
