@@ -1,5 +1,5 @@
 //! The decision about a request. Every route says the right that it needs, and is behind this; its handler gets
-//! the decision as a [`Scope`], and has no other way to a namespace.
+//! the decision as a `Scope`, and has no other way to a namespace.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
