@@ -27,16 +27,22 @@ pub(crate) fn kubectl(arguments: &[&str]) -> String {
 
 /// Runs kubectl with an input.
 pub(crate) fn try_kubectl(arguments: &[&str], input: &str) -> Result<String, String> {
-    let mut child = Command::new("kubectl")
-        .args(["--namespace", &variable("DEMO_NAMESPACE")])
+    let namespace = variable("DEMO_NAMESPACE");
+    let arguments: Vec<&str> = ["--namespace", &namespace].iter().chain(arguments).copied().collect();
+    run("kubectl", &arguments, input)
+}
+
+/// Runs a command with an input and returns what it prints, or what it complains of.
+pub(crate) fn run(command: &str, arguments: &[&str], input: &str) -> Result<String, String> {
+    let mut child = Command::new(command)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("kubectl is in the path");
-    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("kubectl reads its input");
-    let output = child.wait_with_output().expect("kubectl ends");
+        .unwrap_or_else(|error| panic!("{command} is not in the path: {error}"));
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("the input is read");
+    let output = child.wait_with_output().expect("it ends");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
@@ -125,32 +131,39 @@ pub(crate) async fn records(collection: &str, uid: &str) -> Vec<Document> {
 
 /// A port-forward, which ends when it is dropped, or when nobody can hear any more what it says.
 pub(crate) struct Forward {
+    /// The port on this machine.
+    pub(crate) port: u16,
     _process: Child,
     _lines: Lines<BufReader<ChildStdout>>,
 }
 
+impl Forward {
+    /// Forwards a port to that of a Service.
+    pub(crate) async fn to(namespace: &str, service: &str, port: u16) -> Self {
+        let mut process = tokio::process::Command::new("kubectl")
+            .args(["--namespace", namespace, "port-forward", &format!("service/{service}"), &format!(":{port}")])
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("kubectl is in the path");
+        let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        let line = lines.next_line().await.expect("kubectl speaks").expect("kubectl says where it forwards");
+        let local = line.split(" -> ").next().and_then(|it| it.rsplit(':').next()).and_then(|it| it.parse().ok());
+        Self { port: local.expect("Forwarding from 127.0.0.1:PORT -> PORT"), _process: process, _lines: lines }
+    }
+}
+
 /// Returns the installation's database, as long as the port-forward lasts.
 pub(crate) async fn database() -> (Forward, mongodb::Database) {
-    let mut forward = tokio::process::Command::new("kubectl")
-        .args(["--namespace", &variable("DEMO_NAMESPACE"), "port-forward", "service/imagebatch-mongodb", ":27017"])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("kubectl is in the path");
-    let mut lines = BufReader::new(forward.stdout.take().expect("a pipe")).lines();
-    let line = lines.next_line().await.expect("kubectl speaks").expect("kubectl says where it forwards");
-    let port = line
-        .split(" -> ")
-        .next()
-        .and_then(|it| it.rsplit(':').next())
-        .expect("Forwarding from 127.0.0.1:PORT -> 27017");
+    let forward = Forward::to(&variable("DEMO_NAMESPACE"), "imagebatch-mongodb", 27_017).await;
     let secret = get("secret", "imagebatch-connection");
     let uri = secret["data"]["IMAGEBATCH_MONGODB_URI"].as_str().expect("a URI");
     let uri = String::from_utf8(base64(uri)).expect("text");
     let authority = uri.trim_start_matches("mongodb://");
     let host = authority.split(['@', '/']).find(|it| it.contains(":27017")).expect("a host");
-    let client = mongodb::Client::with_uri_str(uri.replace(host, &format!("127.0.0.1:{port}"))).await.expect("a URI");
-    (Forward { _process: forward, _lines: lines }, client.database("imagebatch"))
+    let client =
+        mongodb::Client::with_uri_str(uri.replace(host, &format!("127.0.0.1:{}", forward.port))).await.expect("a URI");
+    (forward, client.database("imagebatch"))
 }
 
 fn base64(text: &str) -> Vec<u8> {

@@ -11,5 +11,6 @@ mod kueue;
 mod lifecycle;
 mod nodes;
 mod rights;
+mod secured;
 mod upgrade;
 mod upload;
