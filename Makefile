@@ -118,10 +118,12 @@ build: ## Build the release binaries.
 	cargo build --release --bins
 
 .PHONY: crds
-crds: ## Generate the CustomResourceDefinition into crds/ and the chart.
+crds: ## Generate the CustomResourceDefinition into crds/ and the chart, and its reference into docs/.
 	cargo run --quiet --bin controller -- crd > $(CRD).new
 	mv $(CRD).new $(CRD)
 	cp $(CRD) charts/imagebatch/files/crd.yaml
+	tests/docs/reference > docs/imagebatch.md.new
+	mv docs/imagebatch.md.new docs/imagebatch.md
 
 .PHONY: openapi
 openapi: ## Generate the description of the HTTP API into docs/.
