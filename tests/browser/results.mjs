@@ -1,22 +1,13 @@
 // What became of a batch: its images, its reports, its failures; and how it is found again.
 import assert from 'node:assert/strict';
 import { checkAccessibility, screenshot } from './browser.mjs';
-import { NAME, finished, heading, page, test, visited } from './shop.mjs';
+import { NAME, checkImages, finished, heading, page, test, visited } from './shop.mjs';
 
 const { ORIGIN_URL, ORIGIN_ADDRESS } = process.env;
 
 test('the gallery shows real images, each beside its original', async () => {
-  const cards = page.locator('.card');
-  await page.waitForFunction(() => document.querySelectorAll('.card img').length === 16);
-  assert.equal(await cards.count(), 18);
-  for (const card of await cards.filter({ has: page.locator('img') }).all()) {
-    await card.scrollIntoViewIfNeeded();
-    await card.locator('img').evaluate((image) => image.decode());
-    const size = await card.locator('img').evaluate((image) => [image.naturalWidth, image.naturalHeight]);
-    assert.ok(size.every((it) => it > 100), `${size}`);
-    assert.match(await card.textContent(), /B → .*% smaller|kept as it was/);
-  }
-  await page.evaluate(() => scrollTo(0, 0));
+  await checkImages(16);
+  assert.equal(await page.locator('.card').count(), 18);
   await checkAccessibility(page, 'a finished batch');
   await screenshot(page, 'batch');
 
