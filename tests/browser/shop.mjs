@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { after, test as scenario } from 'node:test';
 import { PATIENCE, launch, screenshot, tab } from './browser.mjs';
-import { good } from './lists.mjs';
+import { bad, good } from './lists.mjs';
 
 const { GATEWAY_URL, ORIGIN_URL } = process.env;
 export const NAME = `Spring catalogue ${Date.now().toString(36)}`;
+export const BAD = bad(ORIGIN_URL);
 export const GOOD = good(ORIGIN_URL);
 /** Addresses of the page that later scenarios come back to: `batch`, the one after the first run. */
 export const visited = {};
@@ -46,4 +47,37 @@ export async function checkImages(count) {
     assert.match(await card.textContent(), /B → .*% smaller|kept as it was/);
   }
   await page.evaluate(() => scrollTo(0, 0));
+}
+
+/** Presses Tab until that has the focus, as somebody does who has no mouse. */
+export async function tabTo(target) {
+  await target.waitFor();
+  for (let press = 0; press < 100; press += 1) {
+    if (await target.evaluate((it) => it === document.activeElement)) return;
+    await page.keyboard.press('Tab');
+  }
+  assert.fail(`Tab does not lead to ${target}`);
+}
+
+/** Fills a field by keyboard alone. */
+export async function type(label, text) {
+  await tabTo(page.getByLabel(label));
+  await page.keyboard.press('ControlOrMeta+a');
+  await page.keyboard.insertText(text);
+}
+
+/** Presses a button by keyboard alone. */
+export async function press(name) {
+  await tabTo(page.getByRole('button', { name }));
+  await page.keyboard.press('Enter');
+}
+
+/** Checks a pasted list under a name, by keyboard alone. */
+export async function paste(name, csv) {
+  await page.goto('/#/');
+  await tabTo(page.locator('summary', { hasText: 'Options' }));
+  await page.keyboard.press('Enter');
+  await type('Name', name);
+  await type('Or paste rows', csv);
+  await press('Check the rows');
 }
