@@ -52,8 +52,12 @@ soak: ## Twenty failovers of each kind, then the long form of test-faults: 10,00
 	TEST_STORM_SECONDS=60 tests/run it --test it scale::an_api_server -- --nocapture
 
 .PHONY: lint
-lint: ## Check format, clippy, rustdoc and shell scripts.
+lint: ## Check format, clippy, rustdoc, scripts, the web page, and that what documents name exists.
 	tests/run lint
+
+.PHONY: docs
+docs: ## Check that what the documents name exists: links, files, targets, values, flags, paths.
+	tests/docs/check
 
 .PHONY: chart
 chart: ## Lint and render the chart.
@@ -63,6 +67,19 @@ chart: ## Lint and render the chart.
 deny: ## Check licences, banned and duplicate crates, sources, and (with a network) advisories.
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny@0.20.2
 	cargo deny check
+
+.PHONY: sbom
+sbom: ## Write what the executables are made of into target/sbom/, as CycloneDX.
+	command -v cargo-cyclonedx >/dev/null || cargo install --locked cargo-cyclonedx@0.5.9
+	tests/image/sbom
+
+.PHONY: image-check
+image-check: ## Check size, user and contents of the image (after `make images` without Docker).
+	tests/image/check target/images/imagebatch.tar
+
+.PHONY: reproducible
+reproducible: ## Pack the images twice and compare them byte for byte (without Docker).
+	tests/image/reproducible pack
 
 .PHONY: bench-codec
 bench-codec: ## Measure the codec beside sharp, mozjpeg, caesiumclt and Pillow: time, bytes, SSIMULACRA2.

@@ -93,6 +93,46 @@ pub enum Code {
 }
 
 impl Code {
+    /// All codes, for the test that compares them with their documentation.
+    pub const ALL: [Self; 36] = [
+        Self::InvalidParameter,
+        Self::MalformedRequest,
+        Self::BodyIncomplete,
+        Self::BodyTooSlow,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::InvalidSource,
+        Self::InvalidBatch,
+        Self::IdempotencyKeyReused,
+        Self::BatchDeleting,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::CsrfRejected,
+        Self::IssuerUnavailable,
+        Self::NamespaceNotEnabled,
+        Self::BatchNotFound,
+        Self::ImageNotFound,
+        Self::NotFinished,
+        Self::AlreadyFinished,
+        Self::NothingToRetry,
+        Self::AlreadyRetried,
+        Self::NoReport,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RangeNotSatisfiable,
+        Self::TooManyRequests,
+        Self::Overloaded,
+        Self::NoWebhook,
+        Self::TooManyDeliveries,
+        Self::TooManyUploads,
+        Self::TooManyStreams,
+        Self::StorageUnavailable,
+        Self::RecordsUnavailable,
+        Self::ClusterUnavailable,
+        Self::NotReady,
+        Self::Internal,
+    ];
+
     /// Returns the HTTP status and the title, which is the same for every occurrence.
     #[must_use]
     pub fn status_and_title(self) -> (StatusCode, &'static str) {
