@@ -110,6 +110,7 @@ test('a batch that does not get on says why, and is stopped', async (t) => {
   await page.reload();
   await press('Stop this batch');
   await page.getByText('Stopped', { exact: true }).waitFor();
+  await page.getByText('asked for on the web page').waitFor();
   assert.equal(await page.getByRole('button', { name: 'Stop this batch' }).count(), 0);
 });
 

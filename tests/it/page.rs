@@ -50,6 +50,7 @@ async fn nobody_signs_in_where_nobody_is_authenticated() {
 async fn run(harness: &mut Harness, gateway: &Gateway, scenarios: &str, variables: &[(&str, &str)]) {
     harness.set("IMAGEBATCH_PUBLIC_BASE_URL", format!("{}/images", gateway.url));
     let _controller = harness.controller().await;
+    let _collector = harness.collect_jobs();
     let mut browser = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/run"));
     browser.arg(scenarios).env("HELD", HELD).env("GATEWAY_URL", &gateway.url).envs(variables.iter().copied());
     browser.env("ORIGIN_URL", harness.origin.url("").trim_end_matches('/'));

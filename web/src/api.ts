@@ -194,7 +194,7 @@ export function retryBatch(batch: BatchRef): Promise<BatchRef> {
 }
 
 export function cancelBatch(batch: BatchRef): Promise<unknown> {
-  return request('POST', batchPath(batch, '/cancel'));
+  return request('POST', batchPath(batch, '/cancel'), { body: JSON.stringify({ reason: 'asked for on the web page' }) });
 }
 
 export function listBatches(asked: { name: string; state: string }, cursor?: string): Promise<Page<BatchSummary>> {

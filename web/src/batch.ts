@@ -40,19 +40,20 @@ function open(view: HTMLElement, first: BatchStatus, signal: AbortSignal): void 
   document.title = `${heading.textContent} – ImageBatch`;
   fill(view, h('div', { class: 'title' }, heading, h('p', { class: 'dim' }, about), related), progress.element, hindered, lost, actions, trouble, failures, images.element);
 
-  let ended: boolean | undefined;
+  let phase = '';
   let done = -1;
   const show = (next: BatchStatus) => {
     status = next;
     progress.update(next);
     fill(related, ...relatives(next));
     fill(hindered, hindranceBox(next));
-    if (done !== next.succeeded + next.failed || next.finished !== ended) images.refresh();
+    const before = phase;
+    phase = next.finished ? 'ended' : next.status === 'Stopping' ? 'stopping' : 'running';
+    if (done !== next.succeeded + next.failed || phase !== before) images.refresh();
     done = next.succeeded + next.failed;
-    if (next.finished === ended) return;
-    ended = next.finished;
+    if (phase === before) return;
     const focused = actions.contains(document.activeElement);
-    fill(actions, ...(next.finished ? downloads(next) : [cancelButton(next, trouble)]));
+    fill(actions, ...(phase === 'ended' ? downloads(next) : phase === 'running' ? [cancelButton(next, trouble)] : []));
     actions.hidden = actions.children.length === 0;
     if (focused) (actions.querySelector<HTMLElement>('a') ?? heading).focus();
     fill(trouble);

@@ -8,7 +8,7 @@ import { bytes, count, savings, span, stateWords } from './format.ts';
 const STEP = 25;
 
 /** States of which everything is said by their name and the figures. */
-const PLAIN = new Set(['Pending', 'Ingesting', 'Running', 'Reporting', 'ImagesFailed']);
+const PLAIN = new Set(['Pending', 'Ingesting', 'Running', 'Reporting', 'Stopping', 'ImagesFailed']);
 
 /** Returns the panel and a function that shows a newer status in it. */
 export function progressPanel(): { element: HTMLElement; update: (status: BatchStatus) => void } {
@@ -45,7 +45,7 @@ function figures(status: BatchStatus): [string, string][] {
   ];
   if (status.keptOriginal) figures.push(['Kept as they were', count(status.keptOriginal)]);
   if (status.imagesPerMinute != null) figures.push(['Images a minute', count(status.imagesPerMinute)]);
-  if (!status.finished) figures.push(['Time left', timeLeft(status)]);
+  if (!status.finished && status.status !== 'Stopping') figures.push(['Time left', timeLeft(status)]);
   if (status.finished && status.startTime && status.completionTime) {
     figures.push(['Took', span((Date.parse(status.completionTime) - Date.parse(status.startTime)) / 1000)]);
   }
