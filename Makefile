@@ -131,8 +131,8 @@ openapi: ## Generate the description of the HTTP API into docs/.
 	mv docs/openapi.json.new docs/openapi.json
 
 .PHONY: web
-web: ## Bundle the web page into web/dist, which is committed (Node 20 or later).
-	cd web && npm ci --silent && npm run --silent build
+web: ## Bundle the web page into web/dist, which is committed.
+	PATH=$$(tests/browser/node):$$PATH && cd web && npm ci --silent && npm run --silent build
 
 .PHONY: images
 images: ## Build the container images from local binaries (or with Docker where it runs).

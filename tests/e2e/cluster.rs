@@ -47,6 +47,16 @@ pub(crate) fn run(command: &str, arguments: &[&str], input: &str) -> Result<Stri
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
+/// Upgrades the release to itself with other values, and waits until its controllers are the new ones.
+pub(crate) fn helm_upgrade(values: &[&str]) {
+    let namespace = variable("DEMO_NAMESPACE");
+    let mut arguments = vec!["--namespace", &namespace, "upgrade", "imagebatch", "charts/imagebatch", "--reuse-values"];
+    arguments.extend(["--hide-notes", "--wait", "--timeout=180s"]);
+    arguments.extend(values.iter().flat_map(|it| ["--set", it]));
+    run("helm", &arguments, "").unwrap_or_else(|error| panic!("helm {values:?}: {error}"));
+    kubectl(&["rollout", "status", "deployment/imagebatch-controller", "--timeout=120s"]);
+}
+
 /// Returns an object as JSON.
 pub(crate) fn get(kind: &str, name: &str) -> Value {
     serde_json::from_str(&kubectl(&["get", kind, name, "--output=json"])).expect("JSON")

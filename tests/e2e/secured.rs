@@ -10,7 +10,7 @@ use reqwest::{Certificate, Client, Method, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::cluster::{Forward, PATIENCE, kubectl, run, sample_csv, try_kubectl, variable};
+use crate::cluster::{Forward, PATIENCE, helm_upgrade, run, sample_csv, variable};
 
 /// The release, its namespace and the host that its certificate names.
 const NAME: &str = "secured";
@@ -51,6 +51,8 @@ async fn a_gateway_that_is_exposed_lets_in_who_has_the_right() {
     let hashing = Pepper::new(pepper.expose_secret().as_bytes()).expect("long enough");
     let (key, entry) = api_key::create("shop", owner, &hashing).expect("a key");
     let entry = serde_json::to_string(&entry).expect("JSON");
+    // Each release looks after its own namespaces.
+    helm_upgrade(&["rbac.clusterWide=false"]);
     install(&[
         ("tls", json!({ "tls.crt": cert.pem(), "tls.key": signing_key.serialize_pem() })),
         ("keys", json!({ PEPPER: pepper.expose_secret(), "shop": entry })),
@@ -63,10 +65,8 @@ async fn a_gateway_that_is_exposed_lets_in_who_has_the_right() {
     let gateway = Gateway { client: client.build().expect("a client"), base };
 
     // Who may, by either way; who may not; and who is not known.
-    kubectl(&["--namespace", NAME, "create", "serviceaccount", "stranger"]);
     let token = |account: &str, audience: &str| {
-        let audience = format!("--audience={audience}");
-        kubectl(&["--namespace", NAME, "create", "token", account, &audience]).trim().to_owned()
+        here(&["create", "token", account, &format!("--audience={audience}")], "").trim().to_owned()
     };
     let (uploader, stranger) = (token("uploader", "imagebatch"), token("stranger", "imagebatch"));
     let elsewhere = token("uploader", "elsewhere");
@@ -89,7 +89,7 @@ async fn a_gateway_that_is_exposed_lets_in_who_has_the_right() {
     assert_eq!(accepted.status(), StatusCode::ACCEPTED);
     let accepted: Value = accepted.json().await.expect("JSON");
     let id = accepted["id"].as_str().expect("an id");
-    kubectl(&["--namespace", NAME, "wait", "--for=condition=Finished", &format!("imagebatch/{id}"), "--timeout=180s"]);
+    here(&["wait", "--for=condition=Finished", &format!("imagebatch/{id}"), "--timeout=180s"], "");
     let path = format!("/v1/batches/{id}/output.csv");
     let output = gateway.get(&path, Some(&uploader)).await.text().await.expect("text");
     let base = format!("https://{NAME}/images/");
@@ -108,11 +108,13 @@ async fn a_gateway_that_is_exposed_lets_in_who_has_the_right() {
     }
 
     // A right that is taken is gone with what is remembered of it.
-    kubectl(&["--namespace", NAME, "delete", "rolebinding", "uploader"]);
+    here(&["delete", "rolebinding", "image-user"], "");
     wait_until_refused(&gateway, &uploader).await;
     helm(&["test", NAME, "--hide-notes"], "");
+    here(&["delete", "imagebatch", id], "");
     helm(&["uninstall", NAME, "--wait"], "");
-    kubectl(&["delete", "namespace", NAME, "--wait=false"]);
+    here(&["delete", "namespace", NAME, "--wait=false"], "");
+    helm_upgrade(&["rbac.clusterWide=true"]);
 }
 
 async fn wait_until_refused(gateway: &Gateway, token: &str) {
@@ -124,39 +126,49 @@ async fn wait_until_refused(gateway: &Gateway, token: &str) {
     tokio::time::timeout(PATIENCE, refused).await.expect("the right is gone");
 }
 
-/// Installs the release beside the demonstration's, with stores of its own.
+/// Installs the release beside the demonstration's, with stores and a controller of its own.
 fn install(secrets: &[(&str, Value)]) {
-    let apply = |object: &Value| try_kubectl(&["apply", "-f", "-"], &object.to_string()).expect("it is accepted");
+    let apply = |object: &Value| {
+        here(&["apply", "-f", "-"], &object.to_string());
+    };
     let labels = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
     apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAME, "labels": labels } }));
     for (name, data) in secrets {
-        let metadata = json!({ "name": name, "namespace": NAME });
-        apply(&json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data }));
+        apply(&json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": data }));
     }
-    kubectl(&["--namespace", NAME, "create", "serviceaccount", "uploader"]);
+    for account in ["uploader", "stranger"] {
+        here(&["create", "serviceaccount", account], "");
+    }
     let (verbs, resource) = ("--verb=create,get,list", "--resource=imagebatches.imagebatch.io");
-    kubectl(&["--namespace", NAME, "create", "role", "image-user", verbs, resource]);
+    here(&["create", "role", "image-user", verbs, resource], "");
     let account = format!("--serviceaccount={NAME}:uploader");
-    kubectl(&["--namespace", NAME, "create", "rolebinding", "uploader", "--role=image-user", &account, "--user=shop"]);
+    here(&["create", "rolebinding", "image-user", "--role=image-user", &account, "--user=shop"], "");
 
     let values = [
         "crds.enabled=false",
         "fullnameOverride=secured",
         &format!("publicBaseUrl=https://{NAME}/images"),
+        "rbac.clusterWide=false",
+        "controller.replicas=1",
+        "kueue.enabled=false",
+        "gateway.replicas=1",
+        "gateway.service.type=ClusterIP",
         "gateway.authentication=kubernetes\\,api-key",
         "gateway.apiKeys.secret=keys",
         "gateway.privateImages=true",
         "gateway.tls.secretName=tls",
-        "gateway.replicas=1",
-        "gateway.service.type=ClusterIP",
-        "controller.replicas=1",
-        "kueue.enabled=false",
     ];
     let values = values.iter().flat_map(|it| ["--set", it]);
     let chart = ["install", NAME, "charts/imagebatch", "--values=-", "--wait", "--timeout=180s", "--hide-notes"];
     let demo = run("helm", &["--namespace", &variable("DEMO_NAMESPACE"), "get", "values", "imagebatch"], "");
     let demo = demo.expect("the demonstration's values").replace("USER-SUPPLIED VALUES:", "");
     helm(&chart.into_iter().chain(values).collect::<Vec<_>>(), &demo);
+}
+
+/// Runs kubectl in the release's namespace.
+fn here(arguments: &[&str], input: &str) -> String {
+    let arguments: Vec<&str> = ["--namespace", NAME].iter().chain(arguments).copied().collect();
+    run("kubectl", &arguments, input).unwrap_or_else(|error| panic!("kubectl {arguments:?}: {error}"))
 }
 
 fn helm(arguments: &[&str], input: &str) {

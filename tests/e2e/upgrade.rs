@@ -1,12 +1,10 @@
 //! A batch that runs while the release is upgraded and loses its rights beyond the namespace, and then gets them
 //! back, ends as if nothing had happened.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::cluster::{
-    get, kubectl, many, names, origin, try_kubectl, upload_accepted, variable, wait_finished, wait_until,
+    get, helm_upgrade, kubectl, many, names, origin, try_kubectl, upload_accepted, wait_finished, wait_until,
 };
 
 #[tokio::test]
@@ -45,20 +43,6 @@ async fn a_batch_that_runs_while_the_controllers_are_replaced_ends() {
     helm_upgrade(&["rbac.clusterWide=true", "controller.podAnnotations.upgraded=null"]);
     kubectl(&["delete", "imagebatch", "namespaced", &id]);
     kubectl(&["delete", "secret", "upgrade"]);
-}
-
-/// Upgrades the release to itself with other values, and waits until its controllers are the new ones.
-fn helm_upgrade(values: &[&str]) {
-    let namespace = variable("DEMO_NAMESPACE");
-    let mut helm = Command::new("helm");
-    helm.args(["--namespace", &namespace, "upgrade", "imagebatch", "charts/imagebatch", "--reuse-values"]);
-    helm.args(["--hide-notes", "--wait", "--timeout=180s"]);
-    for value in values {
-        helm.args(["--set", value]);
-    }
-    let output = helm.output().expect("helm is in the path");
-    assert!(output.status.success(), "helm {values:?}: {}", String::from_utf8_lossy(&output.stderr));
-    kubectl(&["rollout", "status", "deployment/imagebatch-controller", "--timeout=120s"]);
 }
 
 fn condition(batch: &Value, type_: &str) -> Value {

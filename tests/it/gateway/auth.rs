@@ -3,5 +3,5 @@
 mod log;
 mod matrix;
 mod session;
-mod surroundings;
+pub(crate) mod surroundings;
 mod tenants;

@@ -35,17 +35,17 @@ const PEPPER_TEXT: &str = "0123456789abcdef0123456789abcdef";
 const SHOP: &str = "shop";
 
 /// One caller's tokens, or what looks like one.
-pub(super) struct Tokens {
+pub(crate) struct Tokens {
     pub(super) mode: &'static str,
     pub(super) expired: String,
     pub(super) wrong_audience: String,
     pub(super) unauthorized: String,
-    pub(super) authorized: String,
+    pub(crate) authorized: String,
 }
 
 /// Everything around the gateways of a test.
-pub(super) struct World {
-    pub(super) harness: Harness,
+pub(crate) struct World {
+    pub(crate) harness: Harness,
     /// The other namespace.
     pub(super) other: String,
     pub(super) issuer: Issuer,
@@ -58,7 +58,7 @@ struct Arguments {
 }
 
 impl World {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let harness = Harness::start().await;
         let other = format!("{}-b", harness.namespace);
         let namespace: Namespace = object(json!({ "metadata": { "name": other } }));
@@ -170,7 +170,8 @@ impl World {
         }
     }
 
-    async fn api_keys(&self) -> Tokens {
+    /// Makes the Secret of API keys.
+    pub(crate) async fn api_keys(&self) -> Tokens {
         let (pepper, foreign) = (Pepper::new(PEPPER_TEXT.as_bytes()), Pepper::new(&[7; 32]));
         let (pepper, foreign) = (pepper.expect("a pepper"), foreign.expect("a pepper"));
         let a = &self.harness.namespace;
@@ -205,7 +206,7 @@ impl World {
 }
 
 /// An OpenID Connect issuer on the loopback.
-pub(super) struct Issuer {
+pub(crate) struct Issuer {
     pub(super) url: String,
     key: KeyPair,
     _server: Running,
