@@ -13,7 +13,7 @@ use tokio::process::Command;
 
 use crate::gateway::auth::surroundings::World;
 use crate::harness::Harness;
-use crate::harness::process::Gateway;
+use crate::harness::process::{Gateway, append};
 
 /// Longest time for all scenarios.
 const SCENARIOS: Duration = Duration::from_secs(300);
@@ -24,7 +24,7 @@ const HELD: &str = "Held";
 async fn a_shop_signs_in_and_works_with_the_page() {
     let mut world = World::start().await;
     let key = world.api_keys().await.authorized;
-    let [certificate, private] = certificate(&world.harness);
+    let [certificate, private, log] = files(&world.harness);
     let gateway = Gateway::start_https(
         &world.harness,
         &[
@@ -34,9 +34,15 @@ async fn a_shop_signs_in_and_works_with_the_page() {
             ("IMAGEBATCH_TLS_CERTIFICATE", certificate.to_str().expect("text")),
             ("IMAGEBATCH_TLS_KEY", private.to_str().expect("text")),
         ],
+        append(&log),
     )
     .await;
     run(&mut world.harness, &gateway, "page", &[("API_KEY", &key)]).await;
+    let log = std::fs::read_to_string(log).expect("a log");
+    let is_trouble = |line: &&str| ["WARN", "ERROR"].iter().any(|it| line.contains(&format!("\"level\":\"{it}\"")));
+    let troubles: Vec<&str> = log.lines().filter(is_trouble).collect();
+    assert!(troubles.is_empty(), "the gateway had to complain: {troubles:#?}");
+    assert!(log.contains("\"action\":\"upload\""), "{log}");
 }
 
 #[tokio::test]
@@ -86,8 +92,8 @@ async fn run_jobs(harness: &Harness) {
     }
 }
 
-/// Returns the files of a certificate for the loopback, which no authority knows, and of its key.
-fn certificate(harness: &Harness) -> [PathBuf; 2] {
+/// Returns the files of a certificate for the loopback, which no authority knows, and of its key; and one for a log.
+fn files(harness: &Harness) -> [PathBuf; 3] {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-page", harness.namespace));
     std::fs::create_dir_all(&folder).expect("it can be made");
@@ -95,5 +101,9 @@ fn certificate(harness: &Harness) -> [PathBuf; 2] {
         std::fs::write(folder.join(name), pem).expect("it can be written");
         folder.join(name)
     };
-    [write("server.crt", made.cert.pem()), write("server.key", made.signing_key.serialize_pem())]
+    [
+        write("server.crt", made.cert.pem()),
+        write("server.key", made.signing_key.serialize_pem()),
+        folder.join("gateway.log"),
+    ]
 }
