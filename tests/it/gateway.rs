@@ -9,6 +9,7 @@ mod caching;
 mod cancel;
 mod connection;
 mod description;
+mod encrypted;
 mod images;
 mod list;
 mod origins;
