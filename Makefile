@@ -56,7 +56,7 @@ lint: ## Check format, clippy, rustdoc and shell scripts.
 	tests/run lint
 
 .PHONY: chart
-chart: ## Lint and render the chart.
+chart: ## Lint and render the chart, compare it with its snapshots and pages, test its alerts (UPDATE=1 writes snapshots anew).
 	tests/run chart
 
 .PHONY: deny
