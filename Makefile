@@ -60,7 +60,7 @@ docs: ## Check that what the documents name exists: links, files, targets, value
 	tests/docs/check
 
 .PHONY: chart
-chart: ## Lint and render the chart.
+chart: ## Lint and render the chart, compare it with its snapshots and pages, test its alerts (UPDATE=1 writes snapshots anew).
 	tests/run chart
 
 .PHONY: deny

@@ -27,7 +27,8 @@ use crate::failpoint::{self, Injected};
 /// Where records are kept.
 #[derive(Args, Debug, Clone)]
 pub struct RecordsArgs {
-    /// MongoDB connection string.
+    /// MongoDB connection string. `tls=true` encrypts; `tlsCAFile` names a PEM file with the server's certificate
+    /// authorities, used in place of the public ones.
     #[arg(long, env = "IMAGEBATCH_MONGODB_URI", hide_env_values = true)]
     pub mongodb_uri: SecretString,
     /// Database of all collections.

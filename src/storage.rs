@@ -9,6 +9,7 @@ pub mod presign;
 #[cfg(debug_assertions)]
 mod faults;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,8 +22,8 @@ use object_store::buffered::BufWriter;
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode,
-    PutOptions, PutPayload, RetryConfig,
+    Attribute, Attributes, BackoffConfig, Certificate, ClientOptions, GetOptions, GetResult, ObjectStore,
+    ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig,
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -50,6 +51,10 @@ pub struct StorageArgs {
     /// S3 secret access key.
     #[arg(long, env = "IMAGEBATCH_S3_SECRET_ACCESS_KEY", hide_env_values = true)]
     pub s3_secret_access_key: SecretString,
+    /// PEM file with certificate authorities of the S3 endpoint, besides the public ones. Images are not fetched
+    /// by them.
+    #[arg(long, env = "IMAGEBATCH_S3_CA_FILE")]
+    pub s3_ca_file: Option<PathBuf>,
     /// URL below which images are served: a CDN, the bucket, or the gateway's /images.
     #[arg(long, env = "IMAGEBATCH_PUBLIC_BASE_URL")]
     pub public_base_url: url::Url,
@@ -61,6 +66,21 @@ pub enum StorageError {
     /// The arguments do not make a client.
     #[error("failed to set up object storage")]
     Configure(#[source] object_store::Error),
+    /// The file of certificate authorities cannot be read.
+    #[error("failed to read certificate authorities of S3 from {path:?}, which --s3-ca-file names")]
+    ReadAuthorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file of certificate authorities has none.
+    #[error("there is no certificate in PEM in {path:?}, which --s3-ca-file names")]
+    NoAuthority {
+        /// The file.
+        path: PathBuf,
+    },
     /// A request failed, also after retries.
     #[error("failed to {action} object {key:?}")]
     Request {
@@ -139,7 +159,9 @@ impl Storage {
 
     /// Returns storage that gives up after `patience`, for callers that somebody waits for.
     pub fn with_retries(args: &StorageArgs, patience: Duration) -> Result<Self, StorageError> {
-        let client = ClientOptions::new()
+        let client = authorities(args)?
+            .into_iter()
+            .fold(ClientOptions::new(), ClientOptions::with_root_certificate)
             .with_allow_http(args.s3_endpoint.scheme() == "http")
             .with_connect_timeout(Duration::from_secs(5))
             .with_timeout(Duration::from_secs(60));
@@ -281,6 +303,14 @@ impl Storage {
             Err(source) => Err(request("write", key, source)),
         }
     }
+}
+
+/// Returns the certificate authorities that the arguments name.
+fn authorities(args: &StorageArgs) -> Result<Vec<Certificate>, StorageError> {
+    let Some(path) = &args.s3_ca_file else { return Ok(Vec::new()) };
+    let pem = std::fs::read(path).map_err(|source| StorageError::ReadAuthorities { path: path.clone(), source })?;
+    let authorities = Certificate::from_pem_bundle(&pem).map_err(StorageError::Configure)?;
+    if authorities.is_empty() { Err(StorageError::NoAuthority { path: path.clone() }) } else { Ok(authorities) }
 }
 
 /// Returns whether a request may have been carried out although it failed.

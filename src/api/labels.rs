@@ -26,6 +26,8 @@ pub const FINALIZER: &str = "imagebatch.io/cleanup";
 pub const CONTROLLER: &str = "imagebatch-controller";
 /// ServiceAccount and Secret of the pods, made by the chart in each enabled namespace.
 pub const WORKER: &str = "imagebatch-worker";
+/// ConfigMap with the certificate authorities of storage and MongoDB, where public ones do not do.
+pub const AUTHORITIES: &str = "imagebatch-ca";
 
 /// Returns whether something can be the id of a request: short, and harmless in a log and a header.
 #[must_use]

@@ -14,6 +14,9 @@ use super::status::Retry;
 pub const STAGE_INPUT_ENV: &str = "IMAGEBATCH_STAGE_INPUT";
 /// Folder where a `configMapKeyRef` source is mounted.
 pub const SOURCE_MOUNT: &str = "/etc/imagebatch/source";
+/// Folder where the certificate authorities of storage and MongoDB are mounted, as the connection's settings name
+/// them.
+pub const AUTHORITIES_MOUNT: &str = "/etc/imagebatch/ca";
 /// Exit code of a pod that failed in a way that no further try can mend.
 pub const PERMANENT_EXIT_CODE: u8 = 64;
 /// Exit code of a pod that ended because it was asked to: no failure, however often it happens.

@@ -17,7 +17,10 @@ use super::plan::Step;
 use super::worker_pod::{WorkerPod, WorkerPodError};
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
-use crate::api::stage::{INTERRUPTED_EXIT_CODE, PERMANENT_EXIT_CODE, SOURCE_MOUNT, STAGE_INPUT_ENV, Stage, StageInput};
+use crate::api::source::ConfigMapKey;
+use crate::api::stage::{
+    AUTHORITIES_MOUNT, INTERRUPTED_EXIT_CODE, PERMANENT_EXIT_CODE, SOURCE_MOUNT, STAGE_INPUT_ENV, Stage, StageInput,
+};
 use crate::manifest::image_limits::ImageLimitArgs;
 use crate::manifest::limits::LimitArgs;
 
@@ -150,6 +153,8 @@ fn failure_policy(indexed: bool) -> PodFailurePolicy {
 fn pod(batch: &ImageBatch, stage: Stage, input: &str, settings: &WorkerArgs) -> PodSpec {
     let config_map =
         batch.spec.source.config_map_key_ref.as_ref().filter(|_| matches!(stage, Stage::Run | Stage::Ingest));
+    let mut volumes = vec![authorities()];
+    volumes.extend(config_map.map(source));
     let container = Container {
         name: "compressor".to_owned(),
         image: Some(settings.worker_image.clone()),
@@ -167,10 +172,7 @@ fn pod(batch: &ImageBatch, stage: Stage, input: &str, settings: &WorkerArgs) -> 
             ..SecurityContext::default()
         }),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: config_map.map(|_| {
-            let (name, path) = ("source".to_owned(), SOURCE_MOUNT.to_owned());
-            vec![VolumeMount { name, mount_path: path, read_only: Some(true), ..VolumeMount::default() }]
-        }),
+        volume_mounts: Some(volumes.iter().map(|(_, mount)| mount.clone()).collect()),
         ..Container::default()
     };
     PodSpec {
@@ -187,12 +189,27 @@ fn pod(batch: &ImageBatch, stage: Stage, input: &str, settings: &WorkerArgs) -> 
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
             ..PodSecurityContext::default()
         }),
-        volumes: config_map.map(|reference| {
-            let item = KeyToPath { key: reference.key.clone(), path: reference.key.clone(), mode: None };
-            let source =
-                ConfigMapVolumeSource { name: reference.name.clone(), items: Some(vec![item]), ..Default::default() };
-            vec![Volume { name: "source".to_owned(), config_map: Some(source), ..Volume::default() }]
-        }),
+        volumes: Some(volumes.into_iter().map(|(volume, _)| volume).collect()),
         ..PodSpec::default()
     }
+}
+
+/// The certificate authorities of storage and MongoDB. Without any, the folder is empty.
+fn authorities() -> (Volume, VolumeMount) {
+    let source =
+        ConfigMapVolumeSource { name: labels::AUTHORITIES.to_owned(), optional: Some(true), ..Default::default() };
+    volume("ca", AUTHORITIES_MOUNT, source)
+}
+
+/// The CSV that a batch names in a ConfigMap.
+fn source(reference: &ConfigMapKey) -> (Volume, VolumeMount) {
+    let item = KeyToPath { key: reference.key.clone(), path: reference.key.clone(), mode: None };
+    let source = ConfigMapVolumeSource { name: reference.name.clone(), items: Some(vec![item]), ..Default::default() };
+    volume("source", SOURCE_MOUNT, source)
+}
+
+fn volume(name: &str, path: &str, source: ConfigMapVolumeSource) -> (Volume, VolumeMount) {
+    let (name, path) = (name.to_owned(), path.to_owned());
+    let mount = VolumeMount { name: name.clone(), mount_path: path, read_only: Some(true), ..VolumeMount::default() };
+    (Volume { name, config_map: Some(source), ..Volume::default() }, mount)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -171,8 +172,12 @@ pub(crate) async fn database() -> (Forward, mongodb::Database) {
     let uri = String::from_utf8(base64(uri)).expect("text");
     let authority = uri.trim_start_matches("mongodb://");
     let host = authority.split(['@', '/']).find(|it| it.contains(":27017")).expect("a host");
-    let client =
-        mongodb::Client::with_uri_str(uri.replace(host, &format!("127.0.0.1:{}", forward.port))).await.expect("a URI");
+    let authorities = get("configmap", "imagebatch-ca");
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("imagebatch-ca.crt");
+    std::fs::write(&file, authorities["data"]["ca.crt"].as_str().expect("PEM")).expect("it can be written");
+    let uri = uri.replace(host, &format!("127.0.0.1:{}", forward.port));
+    let uri = uri.replace("/etc/imagebatch/ca/ca.crt", file.to_str().expect("text"));
+    let client = mongodb::Client::with_uri_str(uri).await.expect("a URI");
     (forward, client.database("imagebatch"))
 }
 

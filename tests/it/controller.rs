@@ -263,7 +263,8 @@ async fn a_batch_waits_for_its_config_map() {
         .expect("a ConfigMap");
     let job = harness.wait_job("waits", Stage::Run).await;
     let pod = job.spec.and_then(|it| it.template.spec).expect("a pod");
-    assert_eq!(pod.volumes.expect("a volume")[0].config_map.as_ref().expect("a ConfigMap").name, "catalogue");
+    let maps = pod.volumes.into_iter().flatten().filter_map(|it| it.config_map).map(|it| it.name);
+    assert_eq!(maps.collect::<Vec<_>>(), ["imagebatch-ca", "catalogue"]);
 }
 
 #[tokio::test]

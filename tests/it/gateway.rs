@@ -11,6 +11,7 @@ mod cancel;
 mod cdn;
 mod connection;
 mod description;
+mod encrypted;
 mod images;
 mod list;
 mod origins;

@@ -23,6 +23,9 @@ app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: {{ .root.Chart.Name }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* The image of gateway, controller and Jobs. */}}
@@ -86,14 +89,94 @@ Call with (dict "root" $ "secret" <name> "key" <key> "value" <value> "length" 32
 {{- if $embedded.enabled -}}
 {{- if .Values.mongodb.uri -}}{{- fail "mongodb.uri is set: set mongodb.embedded.enabled=false too" -}}{{- end -}}
 {{- $host := printf "%s-mongodb.%s.svc.cluster.local:27017" (include "imagebatch.fullname" .) .Release.Namespace -}}
+{{- $options := list -}}
+{{- $user := "" -}}
 {{- if $embedded.auth.enabled -}}
-{{- printf "mongodb://%s:%s@%s/?authSource=admin" ($embedded.auth.username | urlquery) (include "imagebatch.mongodbPassword" . | urlquery) $host -}}
-{{- else -}}
-{{- printf "mongodb://%s/" $host -}}
+{{- $user = printf "%s:%s@" ($embedded.auth.username | urlquery) (include "imagebatch.mongodbPassword" . | urlquery) -}}
+{{- $options = append $options "authSource=admin" -}}
 {{- end -}}
+{{- if .Values.storeTls.enabled -}}
+{{- $options = append $options "tls=true" -}}
+{{- $options = append $options "tlsCAFile=/etc/imagebatch/ca/ca.crt" -}}
+{{- end -}}
+{{- printf "mongodb://%s%s/%s" $user $host (ternary "" (printf "?%s" (join "&" $options)) (empty $options)) -}}
 {{- else -}}
 {{- required "mongodb.uri (or connection.existingSecret) is needed when mongodb.embedded.enabled=false" .Values.mongodb.uri -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Whether an embedded store serves TLS. */}}
+{{- define "imagebatch.storesServeTls" -}}
+{{- if and .Values.storeTls.enabled (or (include "imagebatch.embeddedMongodb" .) (include "imagebatch.embeddedS3" .)) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "imagebatch.storeTlsSecret" -}}
+{{- .Values.storeTls.secretName | default (printf "%s-store-tls" (include "imagebatch.fullname" .)) -}}
+{{- end -}}
+
+{{/*
+The embedded stores' certificate, its key and its authority, as JSON: what the Secret holds, else new ones, which
+all templates of one run share. Loopback is for port-forwards. The authority's key is not kept.
+*/}}
+{{- define "imagebatch.storeCertificate" -}}
+{{- if not (hasKey .Values "generated") -}}{{- $_ := set .Values "generated" dict -}}{{- end -}}
+{{- if not (hasKey .Values.generated "storeCertificate") -}}
+{{- $kept := dig "data" dict (lookup "v1" "Secret" .Release.Namespace (include "imagebatch.storeTlsSecret" .) | default dict) -}}
+{{- $made := dict -}}
+{{- if and (hasKey $kept "ca.crt") (hasKey $kept "tls.crt") (hasKey $kept "tls.key") -}}
+{{- $made = dict "ca" (index $kept "ca.crt" | b64dec) "certificate" (index $kept "tls.crt" | b64dec) "key" (index $kept "tls.key" | b64dec) -}}
+{{- else -}}
+{{- $name := include "imagebatch.fullname" . -}}
+{{- $hosts := list "localhost" -}}
+{{- range list "mongodb" "s3" -}}
+{{- $service := printf "%s-%s.%s.svc" $name . $.Release.Namespace -}}
+{{- $hosts = concat $hosts (list $service (printf "%s.cluster.local" $service)) -}}
+{{- end -}}
+{{- $ca := genCA (printf "%s-stores-ca" $name) 3650 -}}
+{{- $pair := genSignedCert (printf "%s-stores" $name) (list "127.0.0.1") $hosts 3650 $ca -}}
+{{- $made = dict "ca" $ca.Cert "certificate" $pair.Cert "key" $pair.Key -}}
+{{- end -}}
+{{- $_ := set .Values.generated "storeCertificate" $made -}}
+{{- end -}}
+{{- .Values.generated.storeCertificate | toJson -}}
+{{- end -}}
+
+{{/* The certificate authorities of the stores, beside the public ones. */}}
+{{- define "imagebatch.authorities" -}}
+{{- with .Values.storeTls.caBundle }}{{ trim . }}
+{{ end -}}
+{{- if include "imagebatch.storesServeTls" . -}}
+{{- if not .Values.storeTls.secretName -}}
+{{- get (include "imagebatch.storeCertificate" . | fromJson) "ca" -}}
+{{- else if not .Values.storeTls.caBundle -}}
+{{- fail "storeTls.secretName is set: storeTls.caBundle must hold the certificate authority of that Secret, by which clients verify it" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The authorities as a volume, and where it is mounted; the folder is empty where there are none. */}}
+{{- define "imagebatch.authoritiesVolume" -}}
+- name: ca
+  configMap:
+    name: imagebatch-ca
+    optional: true
+{{- end -}}
+{{- define "imagebatch.authoritiesMount" -}}
+- name: ca
+  mountPath: /etc/imagebatch/ca
+  readOnly: true
+{{- end -}}
+
+{{/* How pods are spread. Call with (dict "root" $ "component" "gateway" "constraints" ...). */}}
+{{- define "imagebatch.topologySpread" -}}
+{{- range .constraints }}
+{{- $constraint := . }}
+{{- if not .labelSelector }}
+{{- $selector := dict "matchLabels" (include "imagebatch.selectorLabels" $ | fromYaml) }}
+{{- $constraint = merge (dict "labelSelector" $selector) . }}
+{{- end }}
+- {{ toYaml $constraint | nindent 2 | trim }}
+{{- end }}
 {{- end -}}
 
 {{/*
@@ -107,13 +190,16 @@ IMAGEBATCH_STORAGE_PREFIX: {{ $s3.prefix | quote }}
 IMAGEBATCH_S3_REGION: {{ $s3.region | quote }}
 {{- if $s3.embedded.enabled }}
 {{- if or $s3.endpoint $s3.accessKeyId $s3.secretAccessKey }}{{- fail "s3.endpoint, s3.accessKeyId or s3.secretAccessKey is set: set s3.embedded.enabled=false too" -}}{{- end }}
-IMAGEBATCH_S3_ENDPOINT: {{ printf "http://%s-s3.%s.svc.cluster.local:8333" (include "imagebatch.fullname" .) .Release.Namespace | quote }}
+IMAGEBATCH_S3_ENDPOINT: {{ printf "%s://%s-s3.%s.svc.cluster.local:8333" (ternary "https" "http" .Values.storeTls.enabled) (include "imagebatch.fullname" .) .Release.Namespace | quote }}
 IMAGEBATCH_S3_ACCESS_KEY_ID: {{ include "imagebatch.s3AccessKeyId" . | quote }}
 IMAGEBATCH_S3_SECRET_ACCESS_KEY: {{ include "imagebatch.s3SecretAccessKey" . | quote }}
 {{- else }}
 IMAGEBATCH_S3_ENDPOINT: {{ required "s3.endpoint (or connection.existingSecret) is needed when s3.embedded.enabled=false" $s3.endpoint | quote }}
 IMAGEBATCH_S3_ACCESS_KEY_ID: {{ required "s3.accessKeyId (or connection.existingSecret) is needed when s3.embedded.enabled=false" $s3.accessKeyId | quote }}
 IMAGEBATCH_S3_SECRET_ACCESS_KEY: {{ required "s3.secretAccessKey (or connection.existingSecret) is needed when s3.embedded.enabled=false" $s3.secretAccessKey | quote }}
+{{- end }}
+{{- if include "imagebatch.authorities" . }}
+IMAGEBATCH_S3_CA_FILE: /etc/imagebatch/ca/ca.crt
 {{- end }}
 IMAGEBATCH_MONGODB_URI: {{ include "imagebatch.mongodbUri" . | quote }}
 IMAGEBATCH_MONGODB_DATABASE: {{ .Values.mongodb.database | quote }}
@@ -137,10 +223,11 @@ OTEL_TRACES_SAMPLER_ARG: {{ .sampleRatio | quote }}
 
 {{/* Changes with the connection, so that pods are replaced when it does. */}}
 {{- define "imagebatch.connectionChecksum" -}}
+{{- $authorities := include "imagebatch.authorities" . -}}
 {{- if .Values.connection.existingSecret -}}
-{{- .Values.connection.existingSecret | sha256sum -}}
+{{- print .Values.connection.existingSecret $authorities | sha256sum -}}
 {{- else -}}
-{{- include "imagebatch.connection" . | sha256sum -}}
+{{- print (include "imagebatch.connection" .) $authorities | sha256sum -}}
 {{- end -}}
 {{- end -}}
 
@@ -250,30 +337,39 @@ spec:
     targetPort: ops
 {{- end -}}
 
-{{/* Admits the namespaces that have business with an embedded store, to its port. */}}
-{{- define "imagebatch.storeNetworkPolicy" -}}
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: {{ .name }}
-  namespace: {{ .root.Release.Namespace }}
-  labels:
-    {{- include "imagebatch.labels" . | nindent 4 }}
-spec:
-  podSelector:
-    matchLabels:
-      {{- include "imagebatch.selectorLabels" . | nindent 6 }}
-  policyTypes: ["Ingress"]
-  ingress:
-  - from:
-    - namespaceSelector:
-        matchExpressions:
-        - key: kubernetes.io/metadata.name
-          operator: In
-          values:
-          {{- range append (splitList "," (include "imagebatch.namespaces" .root)) .root.Release.Namespace | uniq }}
-          - {{ . | quote }}
-          {{- end }}
-    ports:
-    - port: {{ .port }}
+{{/*
+Rules of a NetworkPolicy for what the egress guard lets pass: globally routable addresses, and those that it was
+told to. IPv6 has all global ones in 2000::/3.
+*/}}
+{{- define "imagebatch.internet" -}}
+- to:
+  - ipBlock:
+      cidr: 0.0.0.0/0
+      except:
+      - 0.0.0.0/8
+      - 10.0.0.0/8
+      - 100.64.0.0/10
+      - 127.0.0.0/8
+      - 169.254.0.0/16
+      - 172.16.0.0/12
+      - 192.0.0.0/24
+      - 192.168.0.0/16
+      - 198.18.0.0/15
+      - 224.0.0.0/3
+  - ipBlock:
+      cidr: 2000::/3
+  {{- range .Values.egress.allowCidrs }}
+  - ipBlock:
+      cidr: {{ . }}
+  {{- end }}
+  ports:
+  - port: 80
+  - port: 443
+  {{- range .Values.egress.allowPorts }}
+  {{- $range := splitList "-" (toString .) }}
+  - port: {{ first $range }}
+    {{- if gt (len $range) 1 }}
+    endPort: {{ last $range }}
+    {{- end }}
+  {{- end }}
 {{- end -}}

@@ -48,6 +48,7 @@ impl Harness {
             s3_region: "us-east-1".to_owned(),
             s3_access_key_id: value("IMAGEBATCH_S3_ACCESS_KEY_ID"),
             s3_secret_access_key: value("IMAGEBATCH_S3_SECRET_ACCESS_KEY").into(),
+            s3_ca_file: None,
             public_base_url: url("IMAGEBATCH_PUBLIC_BASE_URL"),
         }
     }

@@ -19,26 +19,32 @@ import (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:27017", "address to listen on")
 	data := flag.String("data", "/data/db", "folder of the SQLite files")
+	certificate := flag.String("tls-certificate", "", "PEM file with a certificate; with it, TLS alone is spoken")
+	key := flag.String("tls-key", "", "PEM file with its key")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if err := run(ctx, logger, *listen, *data); err != nil {
+	listener := ferretdb.ListenerConfig{TCP: *listen}
+	if *certificate != "" {
+		listener = ferretdb.ListenerConfig{TLS: *listen, TLSCertFile: *certificate, TLSKeyFile: *key}
+	}
+	if err := run(ctx, logger, listener, *data); err != nil {
 		logger.Error("failed to serve", "listen", *listen, "data", *data, "error", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, logger *slog.Logger, listen, data string) error {
+func run(ctx context.Context, logger *slog.Logger, listener ferretdb.ListenerConfig, data string) error {
 	if err := os.MkdirAll(data, 0o750); err != nil {
 		return err
 	}
 	// The handler wants a folder's URI to end with a slash.
 	uri := url.URL{Scheme: "file", Path: filepath.Clean(data) + "/"}
 	server, err := ferretdb.New(&ferretdb.Config{
-		Listener:  ferretdb.ListenerConfig{TCP: listen},
+		Listener:  listener,
 		Logger:    logger,
 		Handler:   "sqlite",
 		SQLiteURL: uri.String(),
