@@ -34,3 +34,5 @@ pub mod telemetry;
 pub mod compressor;
 pub mod controller;
 pub mod gateway;
+
+pub mod plugin;
