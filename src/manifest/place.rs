@@ -180,7 +180,8 @@ mod tests {
     fn meant(csv: &[u8]) -> Vec<String> {
         let summary = read_csv(csv, &Rules::default(), |_| Ok(())).expect("it can be read");
         let places = find_places(csv, &summary.columns.names, &summary.problems.listed).expect("it can be read");
-        let shown = places.into_iter().map(|it| it.map_or_else(String::new, |it| format!("{}:{}", it.line, &it.text[it.span])));
+        let shown =
+            places.into_iter().map(|it| it.map_or_else(String::new, |it| format!("{}:{}", it.line, &it.text[it.span])));
         shown.collect()
     }
 
@@ -194,7 +195,8 @@ mod tests {
     fn headers_utf_16_and_other_files_have_their_places() {
         assert_eq!(meant(b"No,Name\n1,2\n"), ["1:No,Name"]);
         assert_eq!(meant(b"PK\x03\x04..."), [""]);
-        let utf16: Vec<u8> = "\u{feff}No\tName\tUrl\n1\tB\u{fc}gel\tb\u{e4}d.jpg\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let utf16: Vec<u8> =
+            "\u{feff}No\tName\tUrl\n1\tB\u{fc}gel\tb\u{e4}d.jpg\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(meant(&utf16), ["2:b\u{e4}d.jpg"]);
         assert_eq!(meant(b"No,Name,Url\n1,Cup,\"ftp://a\n"), ["2:1,Cup,\"ftp://a"]);
         // A quote inside of a cell opens nothing.

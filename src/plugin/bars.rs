@@ -5,9 +5,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-use super::line::state_of;
+use super::line::{problems, state_of};
 use super::print::{bytes, clean, is_terminal, note, span};
-use crate::api::condition::{SUCCEEDED, is_problem};
 use crate::api::image_batch::ImageBatch;
 
 /// How often the spinner turns.
@@ -80,15 +79,14 @@ impl Progress {
 
 /// Returns the state, and what holds the batch up.
 fn state_line(batch: &ImageBatch) -> String {
-    let conditions = batch.status.iter().flat_map(|it| &it.conditions);
-    // That of the end says more than the others, once it is there.
-    let problem = conditions.filter(|it| it.type_ != SUCCEEDED).find(|it| is_problem(&it.type_, &it.status));
     let word = state_of(batch);
-    let queued = batch.status.as_ref().and_then(|it| it.queue_position).map(|it| format!(" at place {it}"));
-    let is_suspended = batch.spec.suspend;
-    match problem.filter(|it| it.type_ != "Suspended" || is_suspended) {
-        Some(problem) => format!("{word} ({}: {})", problem.reason, clean(&problem.message)),
-        None => format!("{word}{}", queued.unwrap_or_default()),
+    let Some(status) = &batch.status else { return word.to_owned() };
+    if let Some(problem) = problems(status).next() {
+        return format!("{word} ({}: {})", problem.reason, clean(&problem.message));
+    }
+    match status.queue_position {
+        Some(place) => format!("{word} at place {place}"),
+        None => word.to_owned(),
     }
 }
 

@@ -43,16 +43,20 @@ impl Cluster {
         let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
         let config = match &args.kubeconfig {
             Some(path) => {
-                let what = || format!("failed to read the kubeconfig {}", path.display());
-                let read = Kubeconfig::read_from(path).with_context(what)?;
-                Config::from_custom_kubeconfig(read, &options).await.with_context(what)?
+                let failed =
+                    |error| anyhow!("failed to read the kubeconfig {}: {}", path.display(), first_cause(&error));
+                let read = Kubeconfig::read_from(path).map_err(failed)?;
+                Config::from_custom_kubeconfig(read, &options).await.map_err(failed)?
             }
-            None if args.context.is_some() => {
-                Config::from_kubeconfig(&options).await.context("failed to read the kubeconfig")?
-            }
-            None => Config::infer().await.context(
-                "there is neither a kubeconfig nor a pod's credentials: set KUBECONFIG, or give --kubeconfig",
-            )?,
+            None if args.context.is_some() => Config::from_kubeconfig(&options)
+                .await
+                .map_err(|error| anyhow!("failed to read the kubeconfig: {}", first_cause(&error)))?,
+            None => Config::infer().await.map_err(|error| {
+                anyhow!(
+                    "there is no kubeconfig that can be read (set KUBECONFIG, or give --kubeconfig): {}",
+                    first_cause(&error)
+                )
+            })?,
         };
         let mut flags = String::new();
         if let Some(namespace) = &args.namespace {
@@ -89,6 +93,15 @@ impl Cluster {
     }
 }
 
+/// Returns what an error came from: its own text says the same and more around it.
+fn first_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
 /// Waits for an answer of the API server as long as somebody may be kept waiting; an error says how to go on.
 pub(super) async fn bounded<T>(what: &str, call: impl Future<Output = kube::Result<T>>) -> anyhow::Result<T> {
     match tokio::time::timeout(CALL, call).await {
@@ -106,7 +119,7 @@ pub(super) fn explain(what: &str, error: kube::Error) -> anyhow::Error {
         }
         kube::Error::Api(status) if status.code == 401 => "sign in to the cluster again",
         // Without the resource the API server knows no such path.
-        kube::Error::Api(status) if status.code == 404 && status.message.contains("could not find the requested") => {
+        kube::Error::Api(status) if status.code == 404 && status.message.contains("page not found") => {
             "is ImageBatch installed in this cluster? \"kubectl imagebatch doctor\" checks it"
         }
         kube::Error::Api(_) => "",

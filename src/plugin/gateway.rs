@@ -42,7 +42,13 @@ pub(super) struct GatewayArgs {
     pub(super) gateway_token_file: Option<PathBuf>,
     /// `ServiceAccount` of the batches' namespace that the gateway is spoken to as, by a token made for it. By
     /// default, where the kubeconfig has no token, it is `default`.
-    #[arg(long, global = true, env = "IMAGEBATCH_GATEWAY_SERVICE_ACCOUNT", value_name = "NAME", conflicts_with = "gateway_token_file")]
+    #[arg(
+        long,
+        global = true,
+        env = "IMAGEBATCH_GATEWAY_SERVICE_ACCOUNT",
+        value_name = "NAME",
+        conflicts_with = "gateway_token_file"
+    )]
     pub(super) gateway_service_account: Option<String>,
     /// Audience of such a token, with --gateway-url; by a port-forward it is known.
     #[arg(long, global = true, default_value = "imagebatch", value_name = "AUDIENCE")]

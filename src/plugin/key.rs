@@ -151,7 +151,10 @@ async fn create(cluster: &Cluster, keys: &Keys, asked: &CreateArgs, format: Opti
         }
         None => print_line(key.expose_secret())?,
     }
-    note(&format!("key {:?} of user {:?} is valid until {}; it is shown this once", asked.id, entry.user, entry.expires));
+    note(&format!(
+        "key {:?} of user {:?} is valid until {}; it is shown this once",
+        asked.id, entry.user, entry.expires
+    ));
     Ok(())
 }
 
@@ -182,7 +185,8 @@ async fn list(keys: &Keys, format: Option<DataFormat>) -> anyhow::Result<()> {
 
 async fn revoke(keys: &Keys, id: &str) -> anyhow::Result<()> {
     let found = keys.find().await?;
-    let Some(found) = found.filter(|it| id != PEPPER && it.data.as_ref().is_some_and(|data| data.contains_key(id))) else {
+    let Some(found) = found.filter(|it| id != PEPPER && it.data.as_ref().is_some_and(|data| data.contains_key(id)))
+    else {
         bail!("there is no key {id:?} in Secret {:?} of namespace {:?}", keys.name, keys.namespace);
     };
     keys.change(&found, json!({ id: null })).await?;

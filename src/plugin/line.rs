@@ -1,13 +1,17 @@
 //! A batch as a row of a table, whether it comes from the cluster or from the gateway's records.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use serde::Deserialize;
 
 use super::End;
 use super::print::{Table, age, span};
-use crate::api::condition::{SUCCEEDED, reason};
+use crate::api::condition::{
+    ACCEPTED, CLEANED_UP, RECONCILED, SUCCEEDED, WORKER_STUCK, WORKERS_READY, is_problem, reason,
+};
 use crate::api::image_batch::ImageBatch;
+use crate::api::status::ImageBatchStatus;
 
 /// What a table shows of a batch.
 #[derive(Debug, Clone, Deserialize)]
@@ -55,6 +59,15 @@ impl From<&ImageBatch> for Line {
 pub(super) fn state_of(batch: &ImageBatch) -> &str {
     let condition = batch.status.as_ref().and_then(|it| it.condition(SUCCEEDED));
     condition.map_or(reason::PENDING, |it| it.reason.as_str())
+}
+
+/// Conditions that hold a batch up where they say that something is wrong. The others are False on the way.
+const HOLDING_UP: [&str; 5] = [ACCEPTED, RECONCILED, WORKERS_READY, WORKER_STUCK, CLEANED_UP];
+
+/// Returns the conditions of a batch that say what is wrong.
+pub(super) fn problems(status: &ImageBatchStatus) -> impl Iterator<Item = &Condition> {
+    let conditions = status.conditions.iter();
+    conditions.filter(|it| HOLDING_UP.contains(&it.type_.as_str()) && is_problem(&it.type_, &it.status))
 }
 
 /// Returns how a batch that has ended did so.

@@ -39,7 +39,8 @@ const GATEWAY_PAGE: &str = "200";
 
 /// Lists batches.
 pub(super) async fn list(cluster: &Cluster, gateway: &Gateway<'_>, args: &ListArgs) -> anyhow::Result<End> {
-    let (mut lines, mut items) = if args.all { from_records(gateway, args).await? } else { from_cluster(cluster, args).await? };
+    let (mut lines, mut items) =
+        if args.all { from_records(gateway, args).await? } else { from_cluster(cluster, args).await? };
     let limit = args.limit as usize;
     if lines.len() > limit {
         note(&format!("only the {limit} youngest batches are listed; --limit lists more"));
@@ -57,7 +58,8 @@ pub(super) async fn list(cluster: &Cluster, gateway: &Gateway<'_>, args: &ListAr
         return Ok(End::Done);
     }
     if lines.is_empty() {
-        let place = if args.all_namespaces { "the cluster".to_owned() } else { format!("namespace {:?}", cluster.namespace) };
+        let place =
+            if args.all_namespaces { "the cluster".to_owned() } else { format!("namespace {:?}", cluster.namespace) };
         note(&format!("no batches found in {place}"));
         return Ok(End::Done);
     }
@@ -93,7 +95,9 @@ async fn from_records(gateway: &Gateway<'_>, args: &ListArgs) -> anyhow::Result<
     let mut cursor = String::new();
     loop {
         let mut query = vec![("limit", GATEWAY_PAGE)];
-        query.extend([("state", states.as_str()), ("cursor", cursor.as_str())].into_iter().filter(|it| !it.1.is_empty()));
+        query.extend(
+            [("state", states.as_str()), ("cursor", cursor.as_str())].into_iter().filter(|it| !it.1.is_empty()),
+        );
         let mut page: Value = connection.get("/v1/batches", &query).await?;
         for item in page["batches"].as_array_mut().map(std::mem::take).unwrap_or_default() {
             lines.push(serde_json::from_value(item.clone())?);

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use clap::Args;
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use kube::api::{Api, ListParams, LogParams};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::ResourceExt;
 use tokio::task::JoinSet;
 
 use super::End;
@@ -66,21 +66,23 @@ async fn print_all(pods: &Api<Pod>, selector: &str, args: &LogsArgs) -> anyhow::
 /// Reads each pod's log from when it starts, until the batch has ended and all is read.
 async fn follow(cluster: &Cluster, pods: &Api<Pod>, selector: &str, args: &LogsArgs) -> anyhow::Result<End> {
     let config = watcher::Config::default().labels(selector);
-    let mut started = std::pin::pin!(changes(watcher(pods.clone(), config).default_backoff().applied_objects()));
+    let mut changed = std::pin::pin!(changes(watcher(pods.clone(), config).default_backoff().applied_objects()));
     let batch = watcher::watch_object(cluster.batches(), &args.name).default_backoff();
     let mut batch = std::pin::pin!(changes(batch));
-    let (mut known, mut streams, mut ended) = (HashSet::new(), JoinSet::new(), false);
-    let params = LogParams { follow: true, tail_lines: args.tail, ..LogParams::default() };
+    let mut logs = Logs { pods, tail: args.tail, known: HashSet::new(), reading: JoinSet::new() };
+    let mut ended = false;
     loop {
-        tokio::select! {
-            Some(pod) = started.next(), if streams.len() < MAX_STREAMS => {
-                let pod = pod?;
-                if has_begun(&pod) && known.insert(pod.name_any()) {
-                    let (pods, name, params) = (pods.clone(), pod.name_any(), params.clone());
-                    streams.spawn(async move { read(&pods, &name, &format!("[{name}] "), &params).await });
-                }
+        if ended && logs.reading.is_empty() {
+            // The watch may not have told of the last ones.
+            let left = bounded("list the batch's pods", pods.list(&ListParams::default().labels(selector))).await?;
+            left.iter().for_each(|it| logs.begin(it));
+            if logs.reading.is_empty() {
+                return Ok(End::Done);
             }
-            Some(read) = streams.join_next() => read??,
+        }
+        tokio::select! {
+            Some(pod) = changed.next(), if logs.reading.len() < MAX_STREAMS => logs.begin(&pod?),
+            Some(read) = logs.reading.join_next() => read??,
             Some(found) = batch.next(), if !ended => {
                 ended = found?.is_none_or(|it| it.status.as_ref().is_some_and(ImageBatchStatus::is_finished));
             }
@@ -89,8 +91,25 @@ async fn follow(cluster: &Cluster, pods: &Api<Pod>, selector: &str, args: &LogsA
                 return Ok(End::Interrupted);
             }
         }
-        if ended && streams.is_empty() {
-            return Ok(End::Done);
+    }
+}
+
+/// The logs that are followed.
+struct Logs<'a> {
+    pods: &'a Api<Pod>,
+    tail: Option<i64>,
+    known: HashSet<String>,
+    reading: JoinSet<anyhow::Result<()>>,
+}
+
+impl Logs<'_> {
+    /// Begins to read a pod's log, if there is one and it is not read already.
+    fn begin(&mut self, pod: &Pod) {
+        let name = pod.name_any();
+        if has_begun(pod) && self.known.insert(name.clone()) {
+            let params = LogParams { follow: true, tail_lines: self.tail, ..LogParams::default() };
+            let pods = self.pods.clone();
+            self.reading.spawn(async move { read(&pods, &name, &format!("[{name}] "), &params).await });
         }
     }
 }

@@ -169,7 +169,17 @@ mod tests {
 
     #[test]
     fn times_and_sizes_are_short() {
-        let cases = [(5, "5s"), (119, "119s"), (200, "3m20s"), (240, "4m"), (7_200, "120m"), (12_000, "3h20m"), (90_000, "25h"), (180_000, "2d2h"), (900_000, "10d")];
+        let cases = [
+            (5, "5s"),
+            (119, "119s"),
+            (200, "3m20s"),
+            (240, "4m"),
+            (7_200, "120m"),
+            (12_000, "3h20m"),
+            (90_000, "25h"),
+            (180_000, "2d2h"),
+            (900_000, "10d"),
+        ];
         for (seconds, expected) in cases {
             assert_eq!(span(seconds), expected);
         }

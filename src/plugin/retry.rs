@@ -47,14 +47,19 @@ pub(super) async fn retry(cluster: &Cluster, args: &RetryArgs) -> anyhow::Result
     let data = args.output.and_then(Format::data);
     match (args.output, data) {
         (_, Some(data)) if !args.wait => print_data(data, &retry)?,
-        (None | Some(Format::Wide), _) => print_line(&format!("{} {}", full_name(&name), if is_new { "created" } else { "found" }))?,
+        (None | Some(Format::Wide), _) => {
+            print_line(&format!("{} {}", full_name(&name), if is_new { "created" } else { "found" }))?
+        }
         (Some(Format::Name), _) if !args.wait => print_line(&full_name(&name))?,
         _ => {}
     }
     if args.wait {
         return wait(cluster, &name, args.output).await;
     }
-    note(&format!("{images} images are fetched again; \"kubectl imagebatch watch {name}{}\" follows it", cluster.flags));
+    note(&format!(
+        "{images} images are fetched again; \"kubectl imagebatch watch {name}{}\" follows it",
+        cluster.flags
+    ));
     Ok(End::Done)
 }
 

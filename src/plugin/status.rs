@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::End;
 use super::cluster::Cluster;
 use super::gateway::Gateway;
-use super::line::{Columns, Line, full_name, state_of};
+use super::line::{Columns, Line, full_name, problems, state_of};
 use super::print::{Format, Table, bytes, clean, print, print_data, print_line, span};
-use crate::api::condition::{REPORT_READY, SUCCEEDED, is_problem};
+use crate::api::condition::{REPORT_READY, SUCCEEDED};
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels;
 use crate::api::status::{Failure, ImageBatchStatus};
@@ -109,12 +109,27 @@ fn text(head: &Head, status: &ImageBatchStatus) -> String {
     }
     let message = status.condition(SUCCEEDED).map(|it| it.message.clone()).unwrap_or_default();
     let note = head.note.map(|it| format!(" ({it})")).unwrap_or_default();
-    row("State:", if message.is_empty() { format!("{}{note}", head.state) } else { format!("{}{note}: {message}", head.state) });
+    row(
+        "State:",
+        if message.is_empty() { format!("{}{note}", head.state) } else { format!("{}{note}: {message}", head.state) },
+    );
     let counts = status.counts();
     if let Some(images) = status.images {
-        let kept = if status.kept_original > 0 { format!(", {} kept as they were", status.kept_original) } else { String::new() };
+        let kept = if status.kept_original > 0 {
+            format!(", {} kept as they were", status.kept_original)
+        } else {
+            String::new()
+        };
         let percent = status.percent.as_deref().unwrap_or("0%");
-        row("Images:", format!("{} of {images} ({percent}): {} stored{kept}, {} failed", counts.done(), counts.succeeded, counts.failed));
+        row(
+            "Images:",
+            format!(
+                "{} of {images} ({percent}): {} stored{kept}, {} failed",
+                counts.done(),
+                counts.succeeded,
+                counts.failed
+            ),
+        );
     }
     if let Some(skipped) = status.skipped_rows.filter(|it| *it > 0) {
         row("Rows:", format!("{} of {} were skipped", skipped, status.rows.unwrap_or_default()));
@@ -128,7 +143,9 @@ fn text(head: &Head, status: &ImageBatchStatus) -> String {
         let word = if status.completion_time.is_some() { "took" } else { "running for" };
         row("Time:", format!("{word} {}{speed}", span(end.duration_since(start.0).as_secs().max(0))));
     }
-    if !status.is_finished() && let Some(end) = &status.estimated_completion_time {
+    if !status.is_finished()
+        && let Some(end) = &status.estimated_completion_time
+    {
         row("Left:", span(end.0.duration_since(Timestamp::now()).as_secs().max(0)));
     }
     if let Some(retry) = &status.retry {
@@ -137,11 +154,8 @@ fn text(head: &Head, status: &ImageBatchStatus) -> String {
     for name in &status.retried_by {
         row("Retried by:", name.clone());
     }
-    for it in status.conditions.iter().filter(|it| it.type_ != SUCCEEDED && is_problem(&it.type_, &it.status)) {
-        // That a batch is not held needs no word.
-        if it.type_ != "Suspended" {
-            row("Problem:", format!("{} {}: {}", it.type_, it.reason, it.message));
-        }
+    for it in problems(status) {
+        row("Problem:", format!("{} {}: {}", it.type_, it.reason, it.message));
     }
     if !status.failures.is_empty() {
         let mut table = failure_table();
@@ -175,7 +189,10 @@ pub(super) fn next_steps(batch: &ImageBatch, flags: &str) -> String {
         let _ = write!(steps, "\n  kubectl imagebatch output {name}{flags} > output.csv");
     }
     if status.failed > 0 {
-        let _ = write!(steps, "\n  kubectl imagebatch failures {name}{flags}\n  kubectl imagebatch retry {name}{flags} --wait");
+        let _ = write!(
+            steps,
+            "\n  kubectl imagebatch failures {name}{flags}\n  kubectl imagebatch retry {name}{flags} --wait"
+        );
     }
     if steps.ends_with(':') {
         let _ = write!(steps, "\n  kubectl imagebatch logs {name}{flags}");

@@ -99,7 +99,9 @@ pub(super) async fn submit(cluster: &Cluster, gateway: &Gateway<'_>, args: &Subm
     }
     match data {
         Some(data) => print_data(data, &cluster.get(&name).await?)?,
-        None if args.output.is_none() => note(&format!("  kubectl imagebatch watch {name}{}    follows it", cluster.flags)),
+        None if args.output.is_none() => {
+            note(&format!("  kubectl imagebatch watch {name}{}    follows it", cluster.flags))
+        }
         None => {}
     }
     Ok(End::Done)
@@ -108,7 +110,10 @@ pub(super) async fn submit(cluster: &Cluster, gateway: &Gateway<'_>, args: &Subm
 /// Makes a ConfigMap with the CSV, and a batch of it that owns it; returns the batch's name.
 async fn by_config_map(cluster: &Cluster, args: &SubmitArgs, size: u64) -> anyhow::Result<String> {
     if size > MAX_CONFIG_MAP {
-        bail!("--via config-map: {} has {size} bytes, and a ConfigMap has room for {MAX_CONFIG_MAP}", args.file.display());
+        bail!(
+            "--via config-map: {} has {size} bytes, and a ConfigMap has room for {MAX_CONFIG_MAP}",
+            args.file.display()
+        );
     }
     let csv = std::fs::read(&args.file).with_context(|| format!("failed to read {}", args.file.display()))?;
     let name = args.name.clone().unwrap_or_else(|| name_for(&args.file));
@@ -125,7 +130,8 @@ async fn by_config_map(cluster: &Cluster, args: &SubmitArgs, size: u64) -> anyho
     // The ConfigMap first: a batch without its source would wait.
     let config_map = config_map(&name, csv);
     bounded(&format!("create ConfigMap {name:?}"), config_maps.create(&params, &config_map)).await?;
-    let created = match bounded(&format!("create ImageBatch {name:?}"), cluster.batches().create(&params, &batch)).await {
+    let created = match bounded(&format!("create ImageBatch {name:?}"), cluster.batches().create(&params, &batch)).await
+    {
         Ok(created) => created,
         Err(error) => {
             let params = DeleteParams::default();
@@ -193,7 +199,9 @@ mod tests {
 
     #[test]
     fn files_give_batches_their_names() {
-        for (file, base) in [("Spring 2026.csv", "spring-2026-"), ("/a/ü.csv", "batch-"), ("", "batch-"), ("a_-_b.tar.csv", "a-b-tar-")] {
+        for (file, base) in
+            [("Spring 2026.csv", "spring-2026-"), ("/a/ü.csv", "batch-"), ("", "batch-"), ("a_-_b.tar.csv", "a-b-tar-")]
+        {
             let name = name_for(Path::new(file));
             assert!(name.starts_with(base) && name.len() == base.len() + SUFFIX, "{name}");
             assert_eq!(parse_name(&name).as_ref(), Ok(&name));

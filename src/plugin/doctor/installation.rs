@@ -24,7 +24,9 @@ pub(super) async fn workloads(cluster: &Cluster, gateway: &Gateway<'_>) -> Vec<F
     };
     match found {
         Ok(found) => COMPONENTS.into_iter().map(|component| workload(component, &found)).collect(),
-        Err(error) => COMPONENTS.into_iter().map(|component| Finding::unknown(component, format!("{error:#}"))).collect(),
+        Err(error) => {
+            COMPONENTS.into_iter().map(|component| Finding::unknown(component, format!("{error:#}"))).collect()
+        }
     }
 }
 
@@ -38,7 +40,8 @@ async fn list(client: &Client, namespace: Option<&str>) -> anyhow::Result<Vec<De
 
 fn workload(component: &'static str, all: &[Deployment]) -> Finding {
     let label = |it: &Deployment, name: &str| it.labels().get(name).cloned();
-    let Some(found) = all.iter().find(|it| label(it, "app.kubernetes.io/component").as_deref() == Some(component)) else {
+    let Some(found) = all.iter().find(|it| label(it, "app.kubernetes.io/component").as_deref() == Some(component))
+    else {
         let fix = "install the chart: \"helm install imagebatch charts/imagebatch\"";
         return Finding::fault(component, format!("there is no Deployment of the {component} to be seen"), fix);
     };
@@ -46,7 +49,9 @@ fn workload(component: &'static str, all: &[Deployment]) -> Finding {
     let wanted = found.spec.as_ref().and_then(|it| it.replicas).unwrap_or(1);
     let ready = found.status.as_ref().and_then(|it| it.ready_replicas).unwrap_or_default();
     let detail = format!("{ready} of {wanted} pods of Deployment {name} in namespace {namespace:?} are ready");
-    let look = format!("look at \"kubectl -n {namespace} describe pods -l app.kubernetes.io/component={component}\" and their logs");
+    let look = format!(
+        "look at \"kubectl -n {namespace} describe pods -l app.kubernetes.io/component={component}\" and their logs"
+    );
     if ready == 0 {
         return Finding::fault(component, detail, look);
     }

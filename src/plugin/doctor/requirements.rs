@@ -8,11 +8,11 @@ use kube::api::{Api, ListParams, PostParams};
 use kube::{CustomResourceExt, ResourceExt};
 
 use super::finding::Finding;
-use crate::api::condition::{SUCCEEDED, is_problem};
 use crate::api::image_batch::ImageBatch;
 use crate::api::labels::WORKER;
 use crate::api::status::ImageBatchStatus;
 use crate::plugin::cluster::{Cluster, bounded};
+use crate::plugin::line::problems;
 
 /// Oldest Kubernetes that the chart installs on.
 const MIN_MINOR: u32 = 33;
@@ -71,7 +71,10 @@ pub(super) async fn definition(cluster: &Cluster) -> Finding {
             let listed = cluster.batches().list(&ListParams::default().limit(1)).await;
             return match listed {
                 Err(kube::Error::Api(status)) if status.code == 404 => missing(),
-                _ => Finding::unknown(check, "ImageBatch is served; you may not read its definition, so its version is not compared"),
+                _ => Finding::unknown(
+                    check,
+                    "ImageBatch is served; you may not read its definition, so its version is not compared",
+                ),
             };
         }
     };
@@ -157,20 +160,19 @@ pub(super) async fn batches(cluster: &Cluster) -> Finding {
     };
     let problem = |batch: &ImageBatch| {
         let status = batch.status.as_ref().filter(|it| !it.is_finished())?;
-        let wrong = |type_: &str| ![SUCCEEDED, "Suspended"].contains(&type_);
-        let found = status.conditions.iter().find(|it| wrong(&it.type_) && is_problem(&it.type_, &it.status))?;
+        let found = problems(status).next()?;
         Some(format!("{}: {}: {}", batch.name_any(), found.reason, found.message))
     };
-    let problems: Vec<String> = batches.iter().filter_map(problem).collect();
+    let held_up: Vec<String> = batches.iter().filter_map(problem).collect();
     let running = batches.iter().filter(|it| !it.status.as_ref().is_some_and(ImageBatchStatus::is_finished)).count();
     let detail = format!("{} in namespace {:?}, {running} of them not ended", batches.len(), cluster.namespace);
-    if problems.is_empty() {
+    if held_up.is_empty() {
         return Finding::ok(check, detail);
     }
-    let named = problems[..problems.len().min(MAX_NAMED)].join("; ");
+    let named = held_up[..held_up.len().min(MAX_NAMED)].join("; ");
     Finding::warning(
         check,
-        format!("{detail}; {} with problems: {named}", problems.len()),
+        format!("{detail}; {} with problems: {named}", held_up.len()),
         "docs/troubleshooting.md explains each reason",
     )
 }

@@ -9,13 +9,14 @@ use serde_json::Value;
 
 use super::finding::Finding;
 use crate::plugin::cluster::{Cluster, bounded};
+use crate::plugin::gateway::Gateway;
 use crate::plugin::gateway::find::Found;
 use crate::plugin::gateway::forward::Forward;
-use crate::plugin::gateway::Gateway;
 
 /// Longest time for /readyz, whose own checks take two seconds each.
 const ANSWER: Duration = Duration::from_secs(30);
-const STORES: [(&str, &str); 2] = [("storage", "IMAGEBATCH_S3_ENDPOINT, bucket and keys"), ("mongodb", "IMAGEBATCH_MONGODB_URI")];
+const STORES: [(&str, &str); 2] =
+    [("storage", "IMAGEBATCH_S3_ENDPOINT, bucket and keys"), ("mongodb", "IMAGEBATCH_MONGODB_URI")];
 /// Pods of the cluster's DNS, in kube-system, under any implementation's usual label.
 const DNS: &str = "k8s-app=kube-dns";
 
@@ -49,7 +50,11 @@ pub(super) async fn stores(cluster: &Cluster, gateway: &Gateway<'_>) -> Vec<Find
         });
     }
     let all_reached = STORES.iter().all(|(check, _)| checks[*check] == "ok");
-    findings.push(if all_reached { Finding::ok("dns", "the gateway finds its stores by their names") } else { dns(cluster).await });
+    findings.push(if all_reached {
+        Finding::ok("dns", "the gateway finds its stores by their names")
+    } else {
+        dns(cluster).await
+    });
     findings
 }
 
@@ -69,11 +74,13 @@ async fn ready(cluster: &Cluster, pod: &Found) -> anyhow::Result<Value> {
 async fn dns(cluster: &Cluster) -> Finding {
     let check = "dns";
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), "kube-system");
-    let found = match bounded("list the pods of the cluster's DNS", pods.list(&ListParams::default().labels(DNS))).await {
+    let found = match bounded("list the pods of the cluster's DNS", pods.list(&ListParams::default().labels(DNS))).await
+    {
         Ok(found) => found.items,
         Err(error) => return Finding::unknown(check, format!("{error:#}")),
     };
-    let conditions = |pod: &Pod| pod.status.iter().flat_map(|it| it.conditions.clone().unwrap_or_default()).collect::<Vec<_>>();
+    let conditions =
+        |pod: &Pod| pod.status.iter().flat_map(|it| it.conditions.clone().unwrap_or_default()).collect::<Vec<_>>();
     let is_ready = |pod: &&Pod| conditions(pod).iter().any(|it| it.type_ == "Ready" && it.status == "True");
     let (ready, all) = (found.iter().filter(is_ready).count(), found.len());
     let detail = format!("{ready} of {all} pods with {DNS} in kube-system are ready");

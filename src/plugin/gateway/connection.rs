@@ -37,7 +37,13 @@ struct Problem {
 }
 
 impl Connection {
-    pub(super) fn new(client: Client, url: Url, token: Option<Token>, namespace: &str, forward: Option<Forward>) -> Self {
+    pub(super) fn new(
+        client: Client,
+        url: Url,
+        token: Option<Token>,
+        namespace: &str,
+        forward: Option<Forward>,
+    ) -> Self {
         let (token, of) = token.map(|it| (it.token, it.of)).unzip();
         Self { client, url, token, of, namespace: namespace.to_owned(), forward }
     }

@@ -60,7 +60,8 @@ impl Found {
             tls: variables.contains_key("IMAGEBATCH_TLS_CERTIFICATE"),
             modes: list("IMAGEBATCH_AUTHENTICATION"),
             audience: value("IMAGEBATCH_TOKEN_AUDIENCE").unwrap_or_else(|| "imagebatch".to_owned()),
-            api_keys: api_keys.map(|it| (value("IMAGEBATCH_API_KEYS_NAMESPACE").unwrap_or_else(|| namespace.clone()), it)),
+            api_keys: api_keys
+                .map(|it| (value("IMAGEBATCH_API_KEYS_NAMESPACE").unwrap_or_else(|| namespace.clone()), it)),
             namespaces: list("IMAGEBATCH_NAMESPACES"),
             service: spec.service_account_name.clone().unwrap_or_default(),
             namespace,

@@ -28,7 +28,8 @@ impl Forward {
     pub(crate) fn start(client: &Client, namespace: &str, pod: &str, port: u16) -> anyhow::Result<Self> {
         let unique = format!("kubectl-imagebatch-{}-{:08x}", std::process::id(), fastrand::u32(..));
         let folder = std::env::temp_dir().join(unique);
-        let failed = || format!("failed to make the folder {}; set TMPDIR to one that can be written", folder.display());
+        let failed =
+            || format!("failed to make the folder {}; set TMPDIR to one that can be written", folder.display());
         std::fs::DirBuilder::new().mode(0o700).create(&folder).with_context(failed)?;
         let fault = Arc::new(Mutex::new(None));
         let listener = UnixListener::bind(folder.join("gateway")).with_context(failed)?;
@@ -69,7 +70,8 @@ async fn accept(listener: UnixListener, pods: Api<Pod>, pod: String, port: u16, 
 }
 
 async fn forward(mut stream: UnixStream, pods: &Api<Pod>, pod: &str, port: u16) -> anyhow::Result<()> {
-    let failed = || format!("failed to forward port {port} of pod {pod:?} (you need the right to create pods/portforward)");
+    let failed =
+        || format!("failed to forward port {port} of pod {pod:?} (you need the right to create pods/portforward)");
     let opened = tokio::time::timeout(OPEN, pods.portforward(pod, &[port])).await.with_context(failed)?;
     let mut forwarder = opened.with_context(failed)?;
     let error = forwarder.take_error(port);

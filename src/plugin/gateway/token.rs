@@ -90,7 +90,8 @@ async fn given(cluster: &Cluster, args: &GatewayArgs, audience: &str) -> anyhow:
 
 fn read(path: &Path) -> anyhow::Result<Token> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).with_context(|| format!("--gateway-token-file: failed to read {shown}"))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("--gateway-token-file: failed to read {shown}"))?;
     let token = text.trim();
     if token.is_empty() {
         bail!("--gateway-token-file: {shown} is empty");
