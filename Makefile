@@ -117,6 +117,10 @@ fuzz: ## Fuzz CSV parsing, URL cells, CSV export and every decoder of the codec 
 build: ## Build the release binaries.
 	cargo build --release --bins
 
+.PHONY: man
+man: ## Write the kubectl plugin's man pages into target/man/man1.
+	cargo run --quiet --bin kubectl-imagebatch -- man target/man/man1
+
 .PHONY: crds
 crds: ## Generate the CustomResourceDefinition into crds/ and the chart, and its reference into docs/.
 	cargo run --quiet --bin controller -- crd > $(CRD).new

@@ -10,6 +10,7 @@ mod kubectl;
 mod kueue;
 mod lifecycle;
 mod nodes;
+mod plugin;
 mod rights;
 mod secured;
 mod upgrade;
