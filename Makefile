@@ -136,7 +136,7 @@ openapi: ## Generate the description of the HTTP API into docs/.
 
 .PHONY: web
 web: ## Bundle the web page into web/dist, which is committed.
-	PATH=$$(tests/browser/node):$$PATH && cd web && npm ci --silent && npm run --silent build
+	PATH=$$(tests/browser/node):$$PATH && cd web && npm ci --loglevel=error && npm run --silent build
 
 .PHONY: images
 images: ## Build the container images from local binaries (or with Docker where it runs).

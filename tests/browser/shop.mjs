@@ -4,7 +4,7 @@ import { after, test as scenario } from 'node:test';
 import { PATIENCE, launch, screenshot, tab } from './browser.mjs';
 import { bad, good } from './lists.mjs';
 
-const { GATEWAY_URL, ORIGIN_URL } = process.env;
+const { GATEWAY_URL, ORIGIN_URL, SCENARIOS } = process.env;
 export const NAME = `Spring catalogue ${Date.now().toString(36)}`;
 export const BAD = bad(ORIGIN_URL);
 export const GOOD = good(ORIGIN_URL);
@@ -26,7 +26,7 @@ export function test(name, run) {
       return await run(t);
     } catch (error) {
       failed = true;
-      await screenshot(page, 'failure', { fullPage: true });
+      await screenshot(page, `failure-${SCENARIOS}`, { fullPage: true });
       throw error;
     }
   });
