@@ -48,13 +48,19 @@ pub(crate) fn run(command: &str, arguments: &[&str], input: &str) -> Result<Stri
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// Upgrades the release to itself with other values, and waits until its controllers are the new ones.
+/// Upgrades the release to itself with other values.
 pub(crate) fn helm_upgrade(values: &[&str]) {
+    let upgrade = ["upgrade", "imagebatch", "charts/imagebatch", "--reuse-values", "--hide-notes"];
+    let values = values.iter().flat_map(|it| ["--set", it]);
+    helm_release(&upgrade.into_iter().chain(values).collect::<Vec<_>>());
+}
+
+/// Does something to the release, and waits until its controllers are the new ones.
+pub(crate) fn helm_release(arguments: &[&str]) {
     let namespace = variable("DEMO_NAMESPACE");
-    let mut arguments = vec!["--namespace", &namespace, "upgrade", "imagebatch", "charts/imagebatch", "--reuse-values"];
-    arguments.extend(["--hide-notes", "--wait", "--timeout=180s"]);
-    arguments.extend(values.iter().flat_map(|it| ["--set", it]));
-    run("helm", &arguments, "").unwrap_or_else(|error| panic!("helm {values:?}: {error}"));
+    let all = ["--namespace", &namespace].into_iter().chain(arguments.iter().copied());
+    let all: Vec<&str> = all.chain(["--wait", "--timeout=180s"]).collect();
+    run("helm", &all, "").unwrap_or_else(|error| panic!("helm {arguments:?}: {error}"));
     kubectl(&["rollout", "status", "deployment/imagebatch-controller", "--timeout=120s"]);
 }
 

@@ -64,9 +64,14 @@ fn authority_of(url: &str) -> String {
 }
 
 /// Returns what an error says with its causes, as logs have it.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |it: &&(dyn Error + 'static)| it.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+fn chain(error: &dyn Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    said
 }
 
 fn storage(harness: &Harness, address: SocketAddr, authority: Option<&Path>) -> Result<Storage, StorageError> {
