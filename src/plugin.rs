@@ -45,7 +45,7 @@ use gateway::Gateway;
 pub enum End {
     /// Everything that was asked for is done.
     Done,
-    /// The batch ran to its end and some images have no result, or rows were skipped.
+    /// The batch ran to its end and some images have no result, or `validate` left rows out.
     Partial,
     /// The batch failed or was stopped, the CSV is not valid, or `doctor` found a fault.
     Failed,

@@ -49,7 +49,9 @@ pub fn find_places(bytes: impl Read, names: &[String], problems: &[Problem]) -> 
             row = lines.row_at(line, char::from(delimiter))?.map(|text| (line, text));
         }
         let Some((_, text)) = &row else { continue };
-        let column = problem.column.as_ref().and_then(|name| names.iter().position(|it| it == name));
+        // A column that the header lacks has no cell in it.
+        let column = problem.column.as_ref().filter(|_| problem.row.is_some());
+        let column = column.and_then(|name| names.iter().position(|it| it == name));
         let span = find_span(text, char::from(delimiter), column, problem.value.as_deref());
         places[index] = Some(Place { line, text: text.clone(), span });
     }

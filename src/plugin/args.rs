@@ -1,6 +1,6 @@
 //! The commands and their options.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::cluster::ClusterArgs;
 use super::gateway::GatewayArgs;
@@ -11,13 +11,13 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    everything that was asked for is done
   1    it could not be done: a wrong option, no answer of the cluster or the gateway, no right
-  2    partly: the batch ran to its end and some images have no result, or rows were skipped
+  2    partly: the batch ran to its end and some images have no result; validate left rows out
   3    the batch failed or was stopped, the CSV is not valid, or doctor found a fault
   130  Ctrl-C while waiting; the batch goes on";
 
 /// Compress the images of a product CSV on Kubernetes.
 #[derive(Parser, Debug)]
-#[command(name = "kubectl-imagebatch", bin_name = "kubectl imagebatch", version, after_help = EXIT_CODES)]
+#[command(name = "kubectl-imagebatch", version, after_help = EXIT_CODES)]
 #[command(disable_help_subcommand = true)]
 pub struct Cli {
     /// Where the cluster and the gateway are.
@@ -26,6 +26,14 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+impl Cli {
+    /// Reads the command line; help speaks of it as kubectl's users type it.
+    pub fn read() -> Result<Self, clap::Error> {
+        let matches = Self::command().bin_name("kubectl imagebatch").try_get_matches()?;
+        Self::from_arg_matches(&matches)
+    }
 }
 
 /// Where the cluster and the gateway are.
@@ -68,4 +76,14 @@ pub(super) enum Command {
     Completion(reference::CompletionArgs),
     /// Write man pages.
     Man(reference::ManArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
 }

@@ -40,7 +40,7 @@ pub(super) struct GatewayArgs {
     /// File with the token or API key that is sent; by default the kubeconfig's token.
     #[arg(long, global = true, env = "IMAGEBATCH_GATEWAY_TOKEN_FILE", value_name = "FILE")]
     pub(super) gateway_token_file: Option<PathBuf>,
-    /// `ServiceAccount` of the batches' namespace that the gateway is spoken to as, by a token made for it. By
+    /// ServiceAccount of the batches' namespace that the gateway is spoken to as, by a token made for it. By
     /// default, where the kubeconfig has no token, it is `default`.
     #[arg(
         long,

@@ -16,7 +16,7 @@ use crate::api::image_batch::ImageBatch;
 /// Which batches.
 #[derive(Args, Debug)]
 pub(super) struct ListArgs {
-    /// Also batches whose `ImageBatch` is deleted, as the gateway remembers them.
+    /// Also batches whose ImageBatch is deleted, as the gateway remembers them.
     #[arg(short, long, conflicts_with = "all_namespaces")]
     all: bool,
     /// Batches of all namespaces.

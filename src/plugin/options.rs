@@ -64,7 +64,7 @@ pub(super) struct OptionArgs {
     /// Seconds after which the batch is stopped.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(60..=2_592_000))]
     active_deadline_seconds: Option<i64>,
-    /// Whether images, reports and records go with the `ImageBatch`: Retain or Delete.
+    /// Whether images, reports and records go with the ImageBatch: Retain or Delete.
     #[arg(long, value_name = "POLICY", value_parser = parse_deletion_policy)]
     deletion_policy: Option<DeletionPolicy>,
     /// URL that is told of the end.

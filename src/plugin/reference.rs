@@ -51,7 +51,7 @@ pub(super) fn completion(args: &CompletionArgs) -> anyhow::Result<End> {
         }
     };
     let mut script = Vec::new();
-    let mut command = Cli::command().bin_name("kubectl-imagebatch");
+    let mut command = Cli::command();
     clap_complete::generate(shell, &mut command, "kubectl-imagebatch", &mut script);
     print(&String::from_utf8_lossy(&script))?;
     Ok(End::Done)

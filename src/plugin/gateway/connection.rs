@@ -95,7 +95,7 @@ impl Connection {
             None => format!("at {}", self.url),
         };
         let fault = self.forward.as_ref().and_then(Forward::fault).map(|it| format!(": {it}")).unwrap_or_default();
-        let certificate = format!("{:?}", error).contains("InvalidCertificate");
+        let certificate = format!("{error:?}").contains("InvalidCertificate");
         let hint = if certificate {
             "; its certificate is not valid for this name: see --gateway-ca-file and --gateway-server-name"
         } else {

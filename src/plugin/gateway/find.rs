@@ -31,7 +31,7 @@ pub(crate) struct Found {
     pub(crate) api_keys: Option<(String, String)>,
     /// Namespaces that it serves.
     pub(crate) namespaces: Vec<String>,
-    /// The chart names Service and `ServiceAccount` alike.
+    /// The chart names Service and ServiceAccount alike.
     service: String,
 }
 

@@ -17,10 +17,13 @@ fn csv(harness: &Harness) -> String {
 
 #[tokio::test]
 async fn a_small_file_goes_by_config_map_to_its_end() {
-    let (harness, folder) = (Harness::start().await, Folder::new());
+    let (mut harness, folder) = (Harness::start().await, Folder::new());
+    let file = folder.write("products.csv", csv(&harness));
+    // Where the kubelet would mount the ConfigMap, under its key.
+    let mount = folder.path().to_str().expect("UTF-8").to_owned();
+    harness.pod_variables.push(("IMAGEBATCH_SOURCE_DIR".to_owned(), mount));
     let _controller = harness.controller().await;
     let (url, _gateway) = harness.gateway().await;
-    let file = folder.write("Spring 2026.csv", csv(&harness));
 
     let submit = start(&harness, &["submit", &file, "--name", "spring", "--display-name", "Spring", "--wait"]);
     harness.run_job("spring", Stage::Run).await;
