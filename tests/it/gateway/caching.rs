@@ -18,8 +18,8 @@ use crate::harness::process::free_address;
 const CONFIG: &str = include_str!("../../../charts/imagebatch/files/image-cache.conf");
 
 /// A running nginx and its folder.
-struct Nginx {
-    url: String,
+pub(super) struct Nginx {
+    pub(super) url: String,
     _process: Child,
     _folder: Folder,
 }
@@ -35,7 +35,7 @@ impl Drop for Folder {
 
 impl Nginx {
     /// Starts nginx in front of a gateway, and waits until it answers.
-    async fn start(upstream: &str) -> Self {
+    pub(super) async fn start(upstream: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("imagebatch-nginx-{}", uuid::Uuid::now_v7().simple()));
         std::fs::create_dir(&folder).expect("a new folder");
         let address = free_address();
