@@ -48,6 +48,7 @@ mod object;
 mod options;
 mod page;
 mod products;
+mod quota;
 mod raw;
 mod reference;
 mod report;
@@ -220,6 +221,7 @@ async fn connect(args: &GatewayArgs) -> anyhow::Result<AppState> {
         "--namespace {namespace:?} is not among --namespaces {:?}",
         namespaces.join(",")
     );
+    args.rate.check(args.limits.limits().max_rows)?;
     let settings = Settings {
         namespace: namespace.clone(),
         namespaces,

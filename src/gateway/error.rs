@@ -70,6 +70,8 @@ pub enum Code {
     RangeNotSatisfiable,
     /// The caller asked more than it may in a minute.
     TooManyRequests,
+    /// The namespace has as many rows in flight as it may have.
+    TooManyRowsInFlight,
     /// As many requests as can be worked on are under way.
     Overloaded,
     /// The batch has no webhook, or nothing was told to it yet.
@@ -163,6 +165,7 @@ impl Code {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed"),
             Self::RangeNotSatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, "The range is not satisfiable"),
             Self::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+            Self::TooManyRowsInFlight => (StatusCode::TOO_MANY_REQUESTS, "The namespace has too many rows in flight"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "The gateway is overloaded"),
             Self::NoWebhook => (StatusCode::NOT_FOUND, "There is no webhook to call"),
             Self::TooManyDeliveries => (StatusCode::TOO_MANY_REQUESTS, "The webhook was called too often"),

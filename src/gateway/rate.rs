@@ -10,6 +10,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::ensure;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{MatchedPath, Request, State};
@@ -37,6 +38,10 @@ pub struct RateArgs {
     /// Uploads and retries a minute of one caller; 0: any number.
     #[arg(long, env = "IMAGEBATCH_UPLOADS_PER_MINUTE", default_value_t = 60)]
     pub uploads_per_minute: u32,
+    /// Rows of a namespace's batches that have not ended; an upload or a retry that would go past it is answered 429.
+    /// 0: any number. Each replica goes by what its watch knows.
+    #[arg(long, env = "IMAGEBATCH_MAX_ROWS_IN_FLIGHT", default_value_t = 0)]
+    pub max_rows_in_flight: u64,
     /// Requests a minute of one address (of a /64 of IPv6), whoever it says it is; 0: any number.
     #[arg(long, env = "IMAGEBATCH_REQUESTS_PER_MINUTE_AND_ADDRESS", default_value_t = 1_200)]
     pub requests_per_minute_and_address: u32,
@@ -48,12 +53,25 @@ pub struct RateArgs {
     pub max_concurrent_requests: u32,
 }
 
+impl RateArgs {
+    /// Checks that a CSV of as many rows as allowed can be accepted at all.
+    pub(super) fn check(&self, max_rows: u64) -> anyhow::Result<()> {
+        let most = self.max_rows_in_flight;
+        ensure!(
+            most == 0 || most >= max_rows,
+            "--max-rows-in-flight {most} is less than --max-rows {max_rows}: some uploads could never be accepted"
+        );
+        Ok(())
+    }
+}
+
 impl Default for RateArgs {
     /// No limits but that of what is under way.
     fn default() -> Self {
         Self {
             requests_per_minute: 0,
             uploads_per_minute: 0,
+            max_rows_in_flight: 0,
             requests_per_minute_and_address: 0,
             trusted_proxies: Vec::new(),
             max_concurrent_requests: 1_024,

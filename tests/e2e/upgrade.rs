@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::cluster::{
-    get, helm_release, helm_upgrade, kubectl, many, names, origin, try_kubectl, upload_accepted, wait_finished, wait_until,
+    get, helm_release, helm_upgrade, kubectl, many, names, origin, try_kubectl, upload_accepted, wait_finished,
+    wait_until,
 };
 
 #[tokio::test]

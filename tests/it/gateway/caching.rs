@@ -15,6 +15,15 @@ use crate::harness::Harness;
 
 const CONFIG: &str = include_str!("../../../charts/imagebatch/files/image-cache.conf");
 
+/// Starts the chart's cache in front of a gateway.
+pub(super) async fn image_cache(gateway: &str) -> Nginx {
+    Nginx::start(|folder, address| {
+        let config = CONFIG.replace("SCRATCH", folder).replace("MEGABYTES", "16");
+        config.replace("LISTEN", address).replace("UPSTREAM", gateway)
+    })
+    .await
+}
+
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers().get(name).map_or("absent", |it| it.to_str().expect("text"))
 }
@@ -31,11 +40,7 @@ async fn a_second_request_does_not_reach_storage() {
     let state = harness.state(harness.settings());
     let (gateway, _gateway) = serve_router(gateway::router(state).layer(count)).await;
     let client = Client::builder().no_proxy().build().expect("a client");
-    let nginx = Nginx::start(|folder, address| {
-        let config = CONFIG.replace("SCRATCH", folder).replace("MEGABYTES", "16");
-        config.replace("LISTEN", address).replace("UPSTREAM", &gateway)
-    })
-    .await;
+    let nginx = image_cache(&gateway).await;
     let health = client.get(format!("{}/healthz", nginx.url)).send().await.expect("nginx answers");
     assert_eq!(health.status(), 204);
     let image: Vec<u8> = (0..300_000_u32).map(|it| (it % 251) as u8).collect();
