@@ -1,20 +1,18 @@
 //! `key`: API keys of the gateway, as entries of its Secret. A key itself is printed once and kept nowhere.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Api, ObjectMeta, PostParams};
 use secrecy::ExposeSecret;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::End;
 use super::cluster::{Cluster, bounded};
 use super::gateway::Gateway;
 use super::print::{DataFormat, Table, note, print, print_data, print_line, span};
-use crate::gateway::auth::api_key::{self, Entry, Owner, PEPPER, Pepper};
+use crate::api::api_key::{self, Entry, Owner};
 
 /// What to do with keys.
 #[derive(Args, Debug)]
@@ -98,73 +96,51 @@ impl Keys {
         bounded(&what, self.api.get_opt(&self.name)).await
     }
 
-    /// Changes entries of the Secret as it was found; somebody else's change in between is not overwritten.
-    async fn change(&self, found: &Secret, entries: Value) -> anyhow::Result<()> {
-        let version = &found.metadata.resource_version;
-        let patch = Patch::Merge(json!({ "metadata": { "resourceVersion": version }, "data": entries }));
+    /// Puts the Secret back; somebody else's change in between is not overwritten.
+    async fn replace(&self, secret: &Secret) -> anyhow::Result<()> {
         let what = format!("change Secret {:?} in namespace {:?}", self.name, self.namespace);
-        bounded(&what, self.api.patch(&self.name, &PatchParams::default(), &patch)).await?;
+        bounded(&what, self.api.replace(&self.name, &PostParams::default(), secret)).await?;
         Ok(())
     }
 }
 
 async fn create(cluster: &Cluster, keys: &Keys, asked: &CreateArgs, format: Option<DataFormat>) -> anyhow::Result<()> {
-    let found = keys.find().await?;
-    let data = found.as_ref().and_then(|it| it.data.clone()).unwrap_or_default();
-    if data.contains_key(&asked.id) {
-        bail!("there is a key {:?} already: revoke it first, or take another name", asked.id);
-    }
-    let mut entries: BTreeMap<String, String> = BTreeMap::new();
-    let pepper = match data.get(PEPPER) {
-        Some(pepper) => String::from_utf8(pepper.0.trim_ascii().to_vec()).context("the Secret's pepper is no text")?,
-        None => {
-            let pepper = api_key::new_pepper()?.expose_secret().to_owned();
-            entries.insert(PEPPER.to_owned(), pepper.clone());
-            pepper
-        }
-    };
     let owner = Owner {
         user: asked.user.clone(),
         groups: asked.groups.clone(),
         namespace: Some(asked.default_namespace.clone().unwrap_or_else(|| cluster.namespace.clone())),
         expires: Timestamp::now() + SignedDuration::from_hours(24 * i64::from(asked.days)),
     };
-    let (key, entry) = api_key::create(&asked.id, owner, &Pepper::new(pepper.as_bytes())?)?;
-    entries.insert(asked.id.clone(), serde_json::to_string(&entry)?);
-    match &found {
-        Some(found) => {
-            let encode = |text: String| k8s_openapi::ByteString(text.into_bytes());
-            let entries: BTreeMap<_, _> = entries.into_iter().map(|(id, text)| (id, encode(text))).collect();
-            keys.change(found, json!(entries)).await?;
-        }
-        None => {
-            let metadata = ObjectMeta { name: Some(keys.name.clone()), ..ObjectMeta::default() };
-            let secret = Secret { metadata, string_data: Some(entries), ..Secret::default() };
-            let what = format!("create Secret {:?} in namespace {:?}", keys.name, keys.namespace);
-            bounded(&what, keys.api.create(&PostParams::default(), &secret)).await?;
-        }
+    let Owner { user, expires, .. } = owner.clone();
+    let found = keys.find().await?;
+    let is_new = found.is_none();
+    let metadata = ObjectMeta { name: Some(keys.name.clone()), ..ObjectMeta::default() };
+    let mut secret = found.unwrap_or_else(|| Secret { metadata, ..Secret::default() });
+    let key = api_key::add(&mut secret, &asked.id, owner)?;
+    if is_new {
+        let what = format!("create Secret {:?} in namespace {:?}", keys.name, keys.namespace);
+        bounded(&what, keys.api.create(&PostParams::default(), &secret)).await?;
+    } else {
+        keys.replace(&secret).await?;
     }
     match format {
         Some(format) => {
             let key = key.expose_secret();
-            print_data(format, &json!({ "id": asked.id, "key": key, "user": entry.user, "expires": entry.expires }))?;
+            print_data(format, &json!({ "id": asked.id, "key": key, "user": user, "expires": expires }))?;
         }
         None => print_line(key.expose_secret())?,
     }
-    note(&format!(
-        "key {:?} of user {:?} is valid until {}; it is shown this once",
-        asked.id, entry.user, entry.expires
-    ));
+    note(&format!("key {:?} of user {user:?} is valid until {expires}; it is shown this once", asked.id));
     Ok(())
 }
 
 async fn list(keys: &Keys, format: Option<DataFormat>) -> anyhow::Result<()> {
-    let data = keys.find().await?.and_then(|it| it.data).unwrap_or_default();
+    let secret = keys.find().await?.unwrap_or_default();
     let now = Timestamp::now();
     let mut table = Table::new(&["ID", "USER", "GROUPS", "NAMESPACE", "EXPIRES"]);
     let mut listed = Vec::new();
-    for (id, value) in data.into_iter().filter(|(id, _)| id != PEPPER) {
-        let Ok(Entry { user, groups, namespace, expires, .. }) = serde_json::from_slice(&value.0) else {
+    for (id, entry) in api_key::list(&secret) {
+        let Some(Entry { user, groups, namespace, expires, .. }) = entry else {
             note(&format!("warning: entry {id:?} is no API key; the gateway passes over it"));
             continue;
         };
@@ -184,11 +160,10 @@ async fn list(keys: &Keys, format: Option<DataFormat>) -> anyhow::Result<()> {
 }
 
 async fn revoke(keys: &Keys, id: &str) -> anyhow::Result<()> {
-    let found = keys.find().await?;
-    let Some(found) = found.filter(|it| id != PEPPER && it.data.as_ref().is_some_and(|data| data.contains_key(id)))
-    else {
+    let mut secret = keys.find().await?.unwrap_or_default();
+    if !api_key::remove(&mut secret, id) {
         bail!("there is no key {id:?} in Secret {:?} of namespace {:?}", keys.name, keys.namespace);
-    };
-    keys.change(&found, json!({ id: null })).await?;
+    }
+    keys.replace(&secret).await?;
     print_line(&format!("key {id} revoked"))
 }

@@ -3,8 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use imagebatch::gateway::auth::api_key::{self, Owner, PEPPER, Pepper};
+use imagebatch::api::api_key::{self, Owner};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use reqwest::{Certificate, Client, Method, Response, StatusCode};
 use secrecy::ExposeSecret;
@@ -41,21 +42,19 @@ impl Gateway {
 #[tokio::test]
 async fn a_gateway_that_is_exposed_lets_in_who_has_the_right() {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed([NAME.to_owned()]).expect("a certificate");
-    let pepper = api_key::new_pepper().expect("a pepper");
     let owner = Owner {
         user: "shop".to_owned(),
         groups: Vec::new(),
         namespace: Some(NAME.to_owned()),
         expires: Timestamp::now() + SignedDuration::from_hours(1),
     };
-    let hashing = Pepper::new(pepper.expose_secret().as_bytes()).expect("long enough");
-    let (key, entry) = api_key::create("shop", owner, &hashing).expect("a key");
-    let entry = serde_json::to_string(&entry).expect("JSON");
+    let mut keys = Secret::default();
+    let key = api_key::add(&mut keys, "shop", owner).expect("a key");
     // Each release looks after its own namespaces.
     helm_upgrade(&["rbac.clusterWide=false"]);
     install(&[
-        ("tls", json!({ "tls.crt": cert.pem(), "tls.key": signing_key.serialize_pem() })),
-        ("keys", json!({ PEPPER: pepper.expose_secret(), "shop": entry })),
+        ("tls", "stringData", json!({ "tls.crt": cert.pem(), "tls.key": signing_key.serialize_pem() })),
+        ("keys", "data", json!(keys.data)),
     ]);
     let forward = Forward::to(NAME, "secured-gateway", 8080).await;
     let trusted = Certificate::from_pem(cert.pem().as_bytes()).expect("a certificate");
@@ -127,14 +126,14 @@ async fn wait_until_refused(gateway: &Gateway, token: &str) {
 }
 
 /// Installs the release beside the demonstration's, with stores and a controller of its own.
-fn install(secrets: &[(&str, Value)]) {
+fn install(secrets: &[(&str, &str, Value)]) {
     let apply = |object: &Value| {
         here(&["apply", "-f", "-"], &object.to_string());
     };
     let labels = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
     apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAME, "labels": labels } }));
-    for (name, data) in secrets {
-        apply(&json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": data }));
+    for (name, field, data) in secrets {
+        apply(&json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, (*field): data }));
     }
     for account in ["uploader", "stranger"] {
         here(&["create", "serviceaccount", account], "");
