@@ -96,7 +96,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, for the test that compares them with their documentation.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::InvalidParameter,
         Self::MalformedRequest,
         Self::BodyIncomplete,
@@ -123,6 +123,7 @@ impl Code {
         Self::MethodNotAllowed,
         Self::RangeNotSatisfiable,
         Self::TooManyRequests,
+        Self::TooManyRowsInFlight,
         Self::Overloaded,
         Self::NoWebhook,
         Self::TooManyDeliveries,
