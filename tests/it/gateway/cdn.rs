@@ -57,7 +57,7 @@ async fn bucket(harness: &Harness, asked: &Asked) -> (String, Running) {
     let answer = move |uri: Uri, method: Method| {
         let presigner = presigner.clone();
         async move {
-            let url = presigner.url(method.clone(), uri.path().trim_start_matches('/')).await.expect("a URL");
+            let url = presigner.url(method.clone(), uri.path().trim_start_matches('/'), None).await.expect("a URL");
             let client = Client::builder().no_proxy().build().expect("a client");
             let answer = client.request(method, url).send().await.expect("storage answers");
             let mut response = Response::new(Body::empty());
