@@ -34,9 +34,9 @@ pub(crate) async fn upload(connection: &Connection, file: &Path, size: u64, quer
     let bar = ProgressBar::new(size).with_style(style);
     let send = || try_once(connection, file, size, query, &key, &bar);
     let pauses = ExponentialBuilder::default().with_min_delay(Duration::from_secs(1)).with_max_times(REPEATS);
-    let sent = send.retry(pauses).when(|error| matches!(error, Fault::Passing(_))).await;
+    let result = send.retry(pauses).when(|error| matches!(error, Fault::Passing(_))).await;
     bar.finish_and_clear();
-    let answer = match sent {
+    let answer = match result {
         Ok(answer) => answer,
         Err(Fault::Passing(error) | Fault::Final(error)) => return Err(error),
     };
