@@ -50,10 +50,14 @@ pub(super) fn completion(args: &CompletionArgs) -> anyhow::Result<End> {
             return Ok(End::Done);
         }
     };
-    let mut script = Vec::new();
     let mut command = Cli::command();
-    clap_complete::generate(shell, &mut command, "kubectl-imagebatch", &mut script);
-    print(&String::from_utf8_lossy(&script))?;
+    // clap_complete's script for bash takes a hyphen of the name for the border of a subcommand.
+    let name = command.get_name().to_owned();
+    let written = if shell == Shell::Bash { name.replace('-', "_") } else { name.clone() };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, &written, &mut script);
+    let script = String::from_utf8_lossy(&script).replace(&format!(" default {written}"), &format!(" default {name}"));
+    print(&script)?;
     Ok(End::Done)
 }
 

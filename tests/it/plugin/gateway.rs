@@ -62,7 +62,7 @@ async fn keys_and_service_accounts_are_let_in_and_revoked_keys_are_not() {
     let second = run(&harness, &["key", "create", "shop-2", "--user", &user, "--secret", "keys"]).await.expect(0);
     assert!(key.starts_with("ib_shop-1_") && second.stdout.starts_with("ib_shop-2_"), "{second:?}");
     let printed = run(&harness, &["key", "create", "shop-1", "--user", &user, "--secret", "keys"]).await.expect(1);
-    assert!(printed.stderr.contains("revoke it first"), "{}", printed.stderr);
+    assert!(printed.stderr.contains("revoke it, or take another id"), "{}", printed.stderr);
     let listed = run(&harness, &["key", "list", "--secret", "keys"]).await.expect(0);
     assert_eq!(listed.rows().iter().map(|it| it[0]).collect::<Vec<_>>(), ["ID", "shop-1", "shop-2"]);
     assert!(!listed.stdout.contains(&key[10..]), "{}", listed.stdout);

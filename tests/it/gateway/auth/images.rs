@@ -46,11 +46,12 @@ async fn private_images_are_kept_by_no_cache() {
     let (gateway, _gateway) = world.private_gateway().await;
     let nginx = image_cache(&gateway).await;
     let path = store(&world).await;
-    for url in [format!("{gateway}{path}"), format!("{}{path}", nginx.url)] {
+    // nginx cuts ranges of what it keeps, and passes on the whole of what it does not.
+    for (url, ranged) in [(format!("{gateway}{path}"), 206), (format!("{}{path}", nginx.url), 200)] {
         // The same several times: what somebody was given is not given to the next.
         for _ in 0..2 {
             for (method, range, status) in
-                [(Method::GET, None, 200), (Method::GET, Some("bytes=0-3"), 206), (Method::HEAD, None, 200)]
+                [(Method::GET, None, 200), (Method::GET, Some("bytes=0-3"), ranged), (Method::HEAD, None, 200)]
             {
                 let given = ask(method.clone(), &url, Some(&tokens.authorized), range).await;
                 assert_eq!(given.status(), status, "{method} {range:?}");
