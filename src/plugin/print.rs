@@ -163,7 +163,7 @@ mod tests {
         let mut table = Table::new(&["NAME", "STATE", "AGE"]);
         table.add(["a-long-name", "", "12s"].map(str::to_owned));
         table.add(["b", "\x1b[31mred\n", "3d"].map(str::to_owned));
-        let expected = "NAME          STATE         AGE\na-long-name   -             12s\nb             \u{fffd}[31mred\u{fffd}   3d\n";
+        let expected = "NAME          STATE       AGE\na-long-name   -           12s\nb             \u{fffd}[31mred\u{fffd}   3d\n";
         assert_eq!(table.to_string(), expected);
     }
 
