@@ -189,8 +189,8 @@ mod tests {
 
     #[test]
     fn the_value_is_found_in_its_cell() {
-        let csv = "S. No.;Name;Image Urls\r\n1;Bowl;\"https://a/1.jpg,https://u:p@b/2.jpg\"\r\n2;;https://a/3.jpg\r\n\r\n3;\"a\nb;\";x.jpg\n4;Cup\n";
-        assert_eq!(meant(csv.as_bytes()), ["2:https://u:p@b/2.jpg", "3:", "5:x.jpg", "7:4;Cup"]);
+        let csv = "S. No.;Name;Image Urls\r\n1;Bowl;\"x/1.jpg,https://b/2.jpg\"\r\n2;;https://a/3.jpg\r\n\r\n3;\"a\nb;\";x.jpg\n4;Cup\n";
+        assert_eq!(meant(csv.as_bytes()), ["2:x/1.jpg", "3:", "5:x.jpg", "7:4;Cup"]);
     }
 
     #[test]

@@ -39,26 +39,29 @@ pub(super) struct ManArgs {
 /// that says what the shell does with them.
 const KUBECTL: &str = include_str!("reference/kubectl_complete-imagebatch");
 
+/// The executable's name, and one for the script of bash, which knows no command below a name with a hyphen.
+const NAME: &str = "kubectl-imagebatch";
+const BASH_NAME: &str = "kubectl_imagebatch";
+
 /// Prints a script.
 pub(super) fn completion(args: &CompletionArgs) -> anyhow::Result<End> {
-    let shell = match args.shell {
-        Script::Bash => Shell::Bash,
-        Script::Zsh => Shell::Zsh,
-        Script::Fish => Shell::Fish,
-        Script::Kubectl => {
-            print(KUBECTL)?;
-            return Ok(End::Done);
+    let script = match args.shell {
+        Script::Bash => {
+            let registers = |name: &str| format!(" -o default {name}\n");
+            script(Shell::Bash, BASH_NAME).replace(&registers(BASH_NAME), &registers(NAME))
         }
+        Script::Zsh => script(Shell::Zsh, NAME),
+        Script::Fish => script(Shell::Fish, NAME),
+        Script::Kubectl => KUBECTL.to_owned(),
     };
-    let mut command = Cli::command();
-    // clap_complete's script for bash takes a hyphen of the name for the border of a subcommand.
-    let name = command.get_name().to_owned();
-    let written = if shell == Shell::Bash { name.replace('-', "_") } else { name.clone() };
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, &written, &mut script);
-    let script = String::from_utf8_lossy(&script).replace(&format!(" default {written}"), &format!(" default {name}"));
     print(&script)?;
     Ok(End::Done)
+}
+
+fn script(shell: Shell, name: &str) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), name, &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// Writes a page for the plugin and one for each command.
