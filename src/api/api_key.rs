@@ -123,14 +123,13 @@ pub fn add(secret: &mut Secret, id: &str, owner: Owner) -> Result<SecretString, 
         return Err(KeyError::Taken(id.to_owned()));
     }
     let mut written = BTreeMap::new();
-    let pepper = match Pepper::of(secret)? {
-        Some(pepper) => pepper,
-        None => {
-            let new = random()?;
-            let pepper = Pepper::new(new.as_bytes())?;
-            written.insert(PEPPER.to_owned(), new);
-            pepper
-        }
+    let pepper = if let Some(pepper) = Pepper::of(secret)? {
+        pepper
+    } else {
+        let new = random()?;
+        let pepper = Pepper::new(new.as_bytes())?;
+        written.insert(PEPPER.to_owned(), new);
+        pepper
     };
     let key = format!("{PREFIX}{id}_{}", random()?);
     let hash = hex::encode(hmac::sign(&pepper.0, key.as_bytes()));

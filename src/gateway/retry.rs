@@ -55,9 +55,9 @@ pub(crate) async fn retry(
 
     let uid = earlier.uid().unwrap_or_default();
     let name = key.clone().unwrap_or_else(|| idempotency::retry_name(&uid));
-    // A row is worked on again for its failed images, of which it has at least one.
-    let rows = status.rows.unwrap_or(images).min(images);
-    quota::check(&state, &namespace, Some(&name), u64::try_from(rows).unwrap_or_default()).await?;
+    // The retry will have all rows: its report has them.
+    let rows = status.rows.and_then(|it| u64::try_from(it).ok()).unwrap_or_default();
+    quota::check(&state, &namespace, Some(&name), rows).await?;
     let display_name = earlier.annotations().get(labels::DISPLAY_NAME).cloned();
     let source = Source { failed_of: Some(FailedOf { name: id.clone() }), ..Source::default() };
     // What held or stopped the old batch is not what was asked for.

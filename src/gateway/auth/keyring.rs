@@ -92,13 +92,11 @@ impl Ring {
         let pepper = Pepper::of(secret).inspect_err(|error| tracing::error!(%error, "no API key is valid"));
         let mut entries = BTreeMap::new();
         for (id, entry) in api_key::list(secret) {
-            match entry {
-                Some(entry) => drop(entries.insert(id, entry)),
+            if let Some(entry) = entry {
+                entries.insert(id, entry);
+            } else {
                 // Its text could show what it holds.
-                None => tracing::error!(
-                    id,
-                    "the entry of an API key is no JSON with hash, user and expires: it is left out"
-                ),
+                tracing::error!(id, "the entry of an API key is no JSON with hash, user and expires: it is left out");
             }
         }
         Self { pepper: pepper.ok().flatten(), entries }

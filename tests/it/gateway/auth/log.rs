@@ -28,6 +28,18 @@ async fn upload_with_secrets(gateway: &Asker, namespace: &str, token: &str) -> [
     [user, query, webhook]
 }
 
+/// Signs in; returns the session's secrets where there is one.
+async fn sign_in(gateway: &Asker, token: &str) -> Vec<String> {
+    let signed_in = gateway.request(Method::POST, "/v1/session").json(&json!({ "token": token }));
+    let signed_in = signed_in.send().await.expect("an answer");
+    let Some(set) = signed_in.headers().get("set-cookie") else { return Vec::new() };
+    let cookie = set.to_str().expect("text").split(';').next().expect("a cookie").to_owned();
+    gateway.request(Method::GET, "/v1/session").header("cookie", &cookie).send().await.expect("an answer");
+    let (_, value) = cookie.split_once('=').expect("a value");
+    let view: Value = signed_in.json().await.expect("JSON");
+    vec![value.to_owned(), view["csrfToken"].as_str().expect("a word").to_owned()]
+}
+
 #[tokio::test]
 async fn changes_are_told_and_secrets_are_not() {
     let world = World::start().await;
@@ -91,16 +103,7 @@ async fn changes_are_told_and_secrets_are_not() {
                 secrets.push(signature.to_owned());
             }
             secrets.extend(upload_with_secrets(&gateway, &a, token).await);
-            let signed_in = gateway.request(Method::POST, "/v1/session").json(&json!({ "token": token }));
-            let signed_in = signed_in.send().await.expect("an answer");
-            if let Some(set) = signed_in.headers().get("set-cookie") {
-                let cookie = set.to_str().expect("text").split(';').next().expect("a cookie").to_owned();
-                gateway.request(Method::GET, "/v1/session").header("cookie", &cookie).send().await.expect("an answer");
-                let (_, value) = cookie.split_once('=').expect("a value");
-                secrets.push(value.to_owned());
-                let view: Value = signed_in.json().await.expect("JSON");
-                secrets.push(view["csrfToken"].as_str().expect("a word").to_owned());
-            }
+            secrets.extend(sign_in(&gateway, token).await);
         }
     }
     process.kill();
