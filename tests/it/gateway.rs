@@ -10,6 +10,7 @@ mod cancel;
 mod connection;
 mod description;
 mod images;
+mod killed;
 mod list;
 mod origins;
 mod page;
