@@ -89,6 +89,11 @@ bench-codec: ## Measure the codec beside sharp, mozjpeg, caesiumclt and Pillow: 
 bench-formats: ## Measure PNG, WebP and AVIF beside sharp: time, bytes, SSIMULACRA2 (after bench-codec, which installs it).
 	tests/bench/codec/formats
 
+.PHONY: bench-gateway
+bench-gateway: ## Measure status requests beside a bare axum handler, uploads, and 5,000 event streams.
+	tests/cluster/services up
+	eval "$$(tests/cluster/services env)" && cargo bench --bench gateway
+
 .PHONY: bench-intake
 bench-intake: ## Measure intake on a million rows: speed, and memory of gateway, ingest and report.
 	tests/cluster/services up

@@ -137,7 +137,7 @@ pub(crate) async fn by_address(
 }
 
 /// Refuses a request whose caller asks too much; tells what is left.
-pub(crate) async fn by_caller(State(limits): State<Arc<RateLimits>>, request: Request, next: Next) -> Response<Body> {
+pub(crate) async fn by_caller(limits: &RateLimits, request: Request, next: Next) -> Response<Body> {
     let Some(caller) = request.extensions().get::<Caller>().cloned().filter(|_| is_limited(&request)) else {
         return next.run(request).await;
     };
@@ -145,7 +145,7 @@ pub(crate) async fn by_caller(State(limits): State<Arc<RateLimits>>, request: Re
     let uploads = limits.uploads.as_ref().filter(|_| is_upload(&request));
     for limit in limits.requests.iter().chain(uploads) {
         match limit.take(&caller) {
-            Ok(left) => told.push((limit.policy(), left)),
+            Ok(left) => told.push((limit.policy.clone(), left)),
             Err(refused) => return refused.into_response(),
         }
     }
@@ -171,6 +171,7 @@ type Buckets<K> = RateLimiter<K, DefaultKeyedStateStore<K>, DefaultClock, StateI
 struct Limit<K: Hash + Eq + Clone> {
     name: &'static str,
     quota: u32,
+    policy: HeaderValue,
     buckets: Buckets<K>,
 }
 
@@ -178,7 +179,8 @@ impl<K: Hash + Eq + Clone> Limit<K> {
     fn new(name: &'static str, per_minute: u32) -> Option<Self> {
         let quota = Quota::per_minute(NonZeroU32::new(per_minute)?);
         let buckets = RateLimiter::keyed(quota).with_middleware::<StateInformationMiddleware>();
-        Some(Self { name, quota: per_minute, buckets })
+        let policy = item(&format!("\"{name}\";q={per_minute};w={MINUTE}"));
+        Some(Self { name, quota: per_minute, policy, buckets })
     }
 
     /// Takes one from a caller's bucket; returns what is left as the header `RateLimit` says it.
@@ -199,7 +201,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
                     format!("more than {} {} a minute; come back in {seconds} s", self.quota, self.counted_as());
                 Err(ApiError::new(Code::TooManyRequests, detail)
                     .header(RETRY_AFTER, HeaderValue::from(seconds))
-                    .header(POLICY, self.policy())
+                    .header(POLICY, self.policy.clone())
                     .header(LIMIT, self.limit(0, seconds)))
             }
         }
@@ -211,10 +213,6 @@ impl<K: Hash + Eq + Clone> Limit<K> {
             "uploads" => "uploads",
             _ => "requests",
         }
-    }
-
-    fn policy(&self) -> HeaderValue {
-        item(&format!("\"{}\";q={};w={MINUTE}", self.name, self.quota))
     }
 
     fn limit(&self, left: u32, seconds: u64) -> HeaderValue {

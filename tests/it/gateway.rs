@@ -13,6 +13,7 @@ mod connection;
 mod description;
 mod encrypted;
 mod images;
+mod killed;
 mod list;
 mod origins;
 mod page;
