@@ -22,7 +22,7 @@ pub(crate) async fn check(state: &AppState, namespace: &str, name: Option<&str>,
     if limit == 0 {
         return Ok(());
     }
-    let in_flight: u64 = state.cache.list(namespace).iter().map(|it| rows_of(it)).sum();
+    let in_flight: u64 = state.cache.list(namespace).iter().map(|it| rows_of(&it.batch)).sum();
     if in_flight.saturating_add(rows) <= limit {
         return Ok(());
     }
