@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::line::{problems, state_of};
 use super::print::{bytes, clean, is_terminal, note, span};
@@ -93,18 +94,12 @@ fn state_line(batch: &ImageBatch) -> String {
 /// Returns further figures, each behind a comma.
 fn detail(batch: &ImageBatch, now: Timestamp) -> String {
     let Some(status) = &batch.status else { return String::new() };
-    let mut detail = String::new();
-    if status.failed > 0 {
-        detail += &format!(", {} failed", status.failed);
-    }
-    if let Some(saved) = &status.saved {
-        detail += &format!(", {saved} saved ({})", bytes(status.bytes_saved));
-    }
-    if let Some(speed) = status.images_per_minute {
-        detail += &format!(", {speed} images/min");
-    }
-    if let Some(end) = &status.estimated_completion_time {
-        detail += &format!(", {} left", span(end.0.duration_since(now).as_secs().max(0)));
-    }
-    detail
+    let left = |end: &Time| span(end.0.duration_since(now).as_secs().max(0));
+    let figures = [
+        (status.failed > 0).then(|| format!(", {} failed", status.failed)),
+        status.saved.as_ref().map(|saved| format!(", {saved} saved ({})", bytes(status.bytes_saved))),
+        status.images_per_minute.map(|speed| format!(", {speed} images/min")),
+        status.estimated_completion_time.as_ref().map(|end| format!(", {} left", left(end))),
+    ];
+    figures.into_iter().flatten().collect()
 }

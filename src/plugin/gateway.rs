@@ -30,6 +30,7 @@ use forward::Forward;
 /// Where the gateway is, and as whom it is spoken to.
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Gateway")]
+#[expect(clippy::struct_field_names, reason = "they are the names of the flags")]
 pub(super) struct GatewayArgs {
     /// URL of the gateway; by default it is reached by a port-forward to one of its pods.
     #[arg(long, global = true, env = "IMAGEBATCH_GATEWAY_URL", value_name = "URL")]

@@ -132,12 +132,12 @@ pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
 pub(super) fn span(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
-        ..120 => format!("{seconds}s"),
-        ..600 if seconds % 60 > 0 => format!("{minutes}m{}s", seconds % 60),
-        ..10_800 => format!("{minutes}m"),
-        ..28_800 if minutes % 60 > 0 => format!("{hours}h{}m", minutes % 60),
-        ..172_800 => format!("{hours}h"),
-        ..691_200 if hours % 24 > 0 => format!("{days}d{}h", hours % 24),
+        it if it < 120 => format!("{seconds}s"),
+        it if it < 600 && seconds % 60 > 0 => format!("{minutes}m{}s", seconds % 60),
+        it if it < 10_800 => format!("{minutes}m"),
+        it if it < 28_800 && minutes % 60 > 0 => format!("{hours}h{}m", minutes % 60),
+        it if it < 172_800 => format!("{hours}h"),
+        it if it < 691_200 && hours % 24 > 0 => format!("{days}d{}h", hours % 24),
         _ => format!("{days}d"),
     }
 }
