@@ -147,9 +147,7 @@ mod tests {
     #[tokio::test]
     async fn who_dawdles_with_headers_is_cut_off() {
         let short = Duration::from_millis(50);
-        for sent in ["", "GET / HTTP/1.1\r\nhost: any\r\nx-slow: "] {
-            assert_eq!(answer(short, sent.as_bytes()).await, "", "{sent:?}");
-        }
+        assert_eq!(answer(short, b"GET / HTTP/1.1\r\nhost: any\r\nx-slow: ").await, "");
         // After an answer the time begins anew.
         let answer = answer(short, b"GET / HTTP/1.1\r\nhost: any\r\n\r\nGET /").await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("answered"), "{answer:?}");
