@@ -52,8 +52,12 @@ soak: ## Twenty failovers of each kind, then the long form of test-faults: 10,00
 	TEST_STORM_SECONDS=60 tests/run it --test it scale::an_api_server -- --nocapture
 
 .PHONY: lint
-lint: ## Check format, clippy, rustdoc and shell scripts.
+lint: ## Check format, clippy, rustdoc, scripts, the web page, and that what documents name exists.
 	tests/run lint
+
+.PHONY: docs
+docs: ## Check that what the documents name exists: links, files, targets, values, flags, paths.
+	tests/docs/check
 
 .PHONY: chart
 chart: ## Lint and render the chart, compare it with its snapshots and pages, test its alerts (UPDATE=1 writes snapshots anew).
@@ -64,6 +68,19 @@ deny: ## Check licences, banned and duplicate crates, sources, and (with a netwo
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny@0.20.2
 	cargo deny check
 
+.PHONY: sbom
+sbom: ## Write what the executables are made of into target/sbom/, as CycloneDX.
+	command -v cargo-cyclonedx >/dev/null || cargo install --locked cargo-cyclonedx@0.5.9
+	tests/image/sbom
+
+.PHONY: image-check
+image-check: ## Check size, user and contents of the image (after `make images` without Docker).
+	tests/image/check target/images/imagebatch.tar
+
+.PHONY: reproducible
+reproducible: ## Pack the images twice and compare them byte for byte (without Docker).
+	tests/image/reproducible pack
+
 .PHONY: bench-codec
 bench-codec: ## Measure the codec beside sharp, mozjpeg, caesiumclt and Pillow: time, bytes, SSIMULACRA2.
 	tests/bench/codec/bench --caesium --json
@@ -71,6 +88,11 @@ bench-codec: ## Measure the codec beside sharp, mozjpeg, caesiumclt and Pillow: 
 .PHONY: bench-formats
 bench-formats: ## Measure PNG, WebP and AVIF beside sharp: time, bytes, SSIMULACRA2 (after bench-codec, which installs it).
 	tests/bench/codec/formats
+
+.PHONY: bench-gateway
+bench-gateway: ## Measure status requests beside a bare axum handler, uploads, and 5,000 event streams.
+	tests/cluster/services up
+	eval "$$(tests/cluster/services env)" && cargo bench --bench gateway
 
 .PHONY: bench-intake
 bench-intake: ## Measure intake on a million rows: speed, and memory of gateway, ingest and report.
@@ -100,11 +122,17 @@ fuzz: ## Fuzz CSV parsing, URL cells, CSV export and every decoder of the codec 
 build: ## Build the release binaries.
 	cargo build --release --bins
 
+.PHONY: man
+man: ## Write the kubectl plugin's man pages into target/man/man1.
+	cargo run --quiet --bin kubectl-imagebatch -- man target/man/man1
+
 .PHONY: crds
-crds: ## Generate the CustomResourceDefinition into crds/ and the chart.
+crds: ## Generate the CustomResourceDefinition into crds/ and the chart, and its reference into docs/.
 	cargo run --quiet --bin controller -- crd > $(CRD).new
 	mv $(CRD).new $(CRD)
 	cp $(CRD) charts/imagebatch/files/crd.yaml
+	tests/docs/reference > docs/imagebatch.md.new
+	mv docs/imagebatch.md.new docs/imagebatch.md
 
 .PHONY: openapi
 openapi: ## Generate the description of the HTTP API into docs/.
@@ -112,8 +140,8 @@ openapi: ## Generate the description of the HTTP API into docs/.
 	mv docs/openapi.json.new docs/openapi.json
 
 .PHONY: web
-web: ## Bundle the web page into web/dist, which is committed (Node 20 or later).
-	cd web && npm ci --silent && npm run --silent build
+web: ## Bundle the web page into web/dist, which is committed.
+	PATH=$$(tests/browser/node):$$PATH && cd web && npm ci --loglevel=error && npm run --silent build
 
 .PHONY: images
 images: ## Build the container images from local binaries (or with Docker where it runs).

@@ -5,13 +5,20 @@
 //! several turns counts: the machine is shared. The upload and ingest run the real executables against
 //! the servers of `tests/cluster/services`, where their variables are set; else they are left out.
 
+#[path = "support/cluster.rs"]
+mod cluster;
+#[path = "support/figures.rs"]
+mod figures;
+#[path = "support/process.rs"]
+mod process;
+
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use imagebatch::api::compression::Compression;
 use imagebatch::api::image_batch::Report;
 use imagebatch::api::source::{Source, Upload, Validation};
@@ -19,6 +26,9 @@ use imagebatch::api::stage::{STAGE_INPUT_ENV, StageInput, UnprocessedCause};
 use imagebatch::manifest::shard::Sharder;
 use imagebatch::manifest::source::{Rules, read_csv};
 use serde_json::{Value, json};
+
+use figures::Figures;
+use process::Running;
 
 /// Rows of the large file; the small one has a hundredth.
 const ROWS: u64 = 1_000_000;
@@ -31,7 +41,7 @@ fn main() -> Result<()> {
     let is_asked = |part: &str| asked.is_empty() || asked.iter().any(|it| it == part);
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("intake");
     std::fs::create_dir_all(&folder)?;
-    let mut figures = Figures::open()?;
+    let mut figures = Figures::open("intake")?;
     let plain = folder.join(format!("{ROWS}.csv"));
     let small = folder.join(format!("{}.csv", ROWS / 100));
     write_csv(&plain, ROWS, "")?;
@@ -124,31 +134,12 @@ fn write_shards(path: &Path, rows: u64) -> Result<u64> {
 
 /// Uploads a file to a gateway and measures that process.
 fn upload(path: &Path, figures: &mut Figures) -> Result<Upload> {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let ops = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let mut gateway = Running::start(
-        env!("CARGO_BIN_EXE_gateway"),
-        &["run"],
-        &[
-            ("IMAGEBATCH_LISTEN", format!("127.0.0.1:{port}")),
-            ("IMAGEBATCH_OPS_LISTEN", format!("127.0.0.1:{ops}")),
-            ("IMAGEBATCH_AUTHENTICATION", "none".to_owned()),
-            ("IMAGEBATCH_NAMESPACE", "default".to_owned()),
-        ],
-        Stdio::inherit(),
-    )?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(cluster::connect())?;
+    let authentication = [("IMAGEBATCH_AUTHENTICATION", "none".to_owned())];
+    let (mut gateway, address) = runtime.block_on(Running::gateway("default", &authentication, Stdio::inherit()))?;
     let client = reqwest::Client::builder().no_proxy().build()?;
-    let url = format!("http://127.0.0.1:{port}/v1/batches");
-    runtime.block_on(async {
-        for _ in 0..100 {
-            if client.get(format!("{url}/none")).send().await.is_ok() {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        bail!("the gateway does not answer")
-    })?;
+    let url = format!("http://{address}/v1/batches");
     // A first small upload opens the connections that a gateway at work has.
     let small = "S. No.,Product Name,Input Image Urls\n1,Chair,https://shop.example/1.jpg\n";
     let send = |body: reqwest::Body| {
@@ -246,54 +237,6 @@ fn inserts(log: &Path) -> Result<f64> {
     Ok(sum.round())
 }
 
-/// A process of the project that ends with the benchmark.
-struct Running {
-    child: Child,
-}
-
-impl Running {
-    fn start(program: &str, arguments: &[&str], variables: &[(&str, String)], log: impl Into<Stdio>) -> Result<Self> {
-        let defaults = [
-            ("IMAGEBATCH_STORAGE_PREFIX", "bench"),
-            ("IMAGEBATCH_MONGODB_DATABASE", "bench"),
-            ("IMAGEBATCH_PUBLIC_BASE_URL", "https://cdn.example/images"),
-        ];
-        let mut command = Command::new(program);
-        for (name, value) in defaults {
-            if std::env::var_os(name).is_none() {
-                command.env(name, value);
-            }
-        }
-        let variables = variables.iter().map(|(name, value)| (*name, value.as_str()));
-        let child = command.args(arguments).envs(variables).stdout(Stdio::null()).stderr(log).spawn()?;
-        Ok(Self { child })
-    }
-
-    /// Returns a figure of the process in KiB.
-    fn memory(&self, name: &str) -> Result<i64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with(name)).context("no such figure")?;
-        Ok(line.split_whitespace().nth(1).context("a number")?.parse()?)
-    }
-
-    fn reset_peak(&self) -> Result<()> {
-        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
-    }
-
-    fn end(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.end();
-    }
-}
-
 /// Writes a CSV of products with two URLs each.
 fn write_csv(path: &Path, rows: u64, description: &str) -> Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
@@ -309,20 +252,4 @@ fn write_csv(path: &Path, rows: u64, description: &str) -> Result<()> {
 
 fn millis(seconds: f64) -> f64 {
     (seconds * 1e4).round() / 10.0
-}
-
-/// Where figures go.
-struct Figures(File);
-
-impl Figures {
-    fn open() -> Result<Self> {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
-        std::fs::create_dir_all(&folder)?;
-        Ok(Self(File::options().create(true).append(true).open(folder.join("intake.jsonl"))?))
-    }
-
-    fn print(&mut self, figure: &Value) -> Result<()> {
-        writeln!(std::io::stdout().lock(), "{figure}")?;
-        Ok(writeln!(self.0, "{figure}")?)
-    }
 }

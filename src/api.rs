@@ -1,6 +1,7 @@
-//! The contract that every role shares: the custom resource, its conditions and labels, and the
-//! message that a Job carries. Pure types; nothing here talks to anything.
+//! The contract that every role shares: the custom resource, its conditions and labels, the message that a Job
+//! carries, and what the Secret of API keys holds. Pure types; nothing here talks to anything.
 
+pub mod api_key;
 pub mod compression;
 pub mod condition;
 pub mod image_batch;

@@ -24,6 +24,7 @@ pub mod check;
 pub mod cors;
 pub mod error;
 pub mod health;
+pub mod idempotency;
 pub mod image;
 pub mod key;
 pub mod openapi;
@@ -42,12 +43,12 @@ mod delete;
 mod deliveries;
 mod events;
 mod follow;
-mod idempotency;
 mod list;
 mod object;
 mod options;
 mod page;
 mod products;
+mod quota;
 mod raw;
 mod reference;
 mod report;
@@ -220,6 +221,7 @@ async fn connect(args: &GatewayArgs) -> anyhow::Result<AppState> {
         "--namespace {namespace:?} is not among --namespaces {:?}",
         namespaces.join(",")
     );
+    args.rate.check(args.limits.limits().max_rows)?;
     let settings = Settings {
         namespace: namespace.clone(),
         namespaces,

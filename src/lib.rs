@@ -17,8 +17,9 @@
 //! ```
 //!
 //! Modules stand in the order of their layers; each imports only from those above it, and the roles
-//! at the end never import each other (`tests/it/layering.rs` checks it). Between roles there are
-//! four messages: the ImageBatch, the Job, objects in storage, and the records.
+//! never import each other (`tests/it/layering.rs` checks it). Between roles there are four messages:
+//! the ImageBatch, the Job, objects in storage, and the records. The kubectl plugin, at the end, is a
+//! client of the API server and the gateway.
 
 pub mod api;
 pub mod manifest;
@@ -34,3 +35,5 @@ pub mod telemetry;
 pub mod compressor;
 pub mod controller;
 pub mod gateway;
+
+pub mod plugin;

@@ -8,6 +8,7 @@ pub mod formula;
 pub mod image_limits;
 pub mod limits;
 pub mod outcome;
+pub mod place;
 pub mod problem;
 pub mod record;
 pub mod report;

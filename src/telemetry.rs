@@ -8,7 +8,6 @@ mod json;
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -36,11 +35,10 @@ pub fn start(args: &LogArgs, role: &str) -> anyhow::Result<()> {
         EnvFilter::try_new(&args.filter).map_err(|error| anyhow::anyhow!("--log {:?}: {error}", args.filter))?;
     // Who changed what is written whatever else is not.
     let filter = filter.add_directive("audit=info".parse()?);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if args.format == "json" {
-        lines.event_format(json::Flat).fmt_fields(JsonFields::new()).with_filter(filter).boxed()
+        json::Lines.with_filter(filter).boxed()
     } else {
-        lines.with_filter(filter).boxed()
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter).boxed()
     };
     tracing_subscriber::registry().with(lines).with(trace::layer(role)?).try_init()?;
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));

@@ -148,7 +148,7 @@ mod tests {
         let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/error-codes.md"));
         let page = page.expect("the page");
         let section = page.split("\n## Failures of an image").nth(1).expect("the section");
-        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        let rows = section.lines().take_while(|line| !line.starts_with("## ")).filter(|line| line.starts_with("| `"));
         rows.map(|row| {
             let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
             (cells[0].trim_matches('`').to_owned(), cells[2].to_owned())

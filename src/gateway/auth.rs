@@ -9,7 +9,6 @@
 //! authorize      review   SubjectAccessReview: Kubernetes' RBAC decides
 //! ```
 
-pub mod api_key;
 pub mod args;
 pub mod guard;
 
@@ -31,6 +30,7 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use kube::Client;
 
 use super::error::{ApiError, Code};
+use crate::api::api_key;
 use args::{AuthArgs, Mode};
 use keyring::Keyring;
 use oidc::Oidc;

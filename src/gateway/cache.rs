@@ -5,7 +5,7 @@
 //! looked up, so a cache that is empty or behind costs time and never an answer.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures::StreamExt;
 use kube::api::Api;
@@ -15,6 +15,10 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use tokio::sync::watch;
 
+use super::batch::Batch;
+use super::error::ApiError;
+use super::state::Settings;
+use super::status::Shown;
 use crate::api::image_batch::ImageBatch;
 use crate::api::status::ImageBatchStatus;
 
@@ -26,9 +30,29 @@ type Guarded = DeserializeGuard<ImageBatch>;
 /// Namespace and name.
 type Place = (String, String);
 
+/// An ImageBatch in one of its states, and what clients are shown of it: that is written once, however many ask.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) batch: ImageBatch,
+    shown: OnceLock<Arc<Shown>>,
+}
+
+impl Known {
+    /// Returns what clients are shown.
+    pub(crate) fn shown(&self, settings: &Settings) -> Result<Arc<Shown>, ApiError> {
+        if let Some(shown) = self.shown.get() {
+            return Ok(Arc::clone(shown));
+        }
+        let shown = Arc::new(Shown::of(settings, Batch::from_cluster(&self.batch))?);
+        Ok(Arc::clone(self.shown.get_or_init(|| shown)))
+    }
+}
+
 /// Unfinished ImageBatches, each with the channel that tells of its changes.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Cache(Arc<RwLock<BTreeMap<Place, watch::Sender<Arc<ImageBatch>>>>>);
+pub(crate) struct Cache(Arc<RwLock<Map>>);
+
+type Map = BTreeMap<Place, watch::Sender<Arc<Known>>>;
 
 impl Cache {
     /// Returns a cache that follows these namespaces until its last handle is gone.
@@ -54,12 +78,12 @@ impl Cache {
     }
 
     /// Returns what tells of an ImageBatch's changes: closed when it ended or is gone, after its last state.
-    pub(crate) fn subscribe(&self, namespace: &str, name: &str) -> Option<watch::Receiver<Arc<ImageBatch>>> {
+    pub(crate) fn subscribe(&self, namespace: &str, name: &str) -> Option<watch::Receiver<Arc<Known>>> {
         self.read().get(&(namespace.to_owned(), name.to_owned())).map(watch::Sender::subscribe)
     }
 
     /// Returns the ImageBatches of a namespace.
-    pub(crate) fn list(&self, namespace: &str) -> Vec<Arc<ImageBatch>> {
+    pub(crate) fn list(&self, namespace: &str) -> Vec<Arc<Known>> {
         let map = self.read();
         let of_namespace = map.range((namespace.to_owned(), String::new())..).take_while(|(it, _)| it.0 == namespace);
         of_namespace.map(|(_, it)| Arc::clone(&it.borrow())).collect()
@@ -97,13 +121,14 @@ impl Cache {
         batch.metadata.managed_fields = None;
         batch.spec.source.products = None;
         let (name, ended) = (batch.name_any(), batch.status.as_ref().is_some_and(ImageBatchStatus::is_finished));
-        let (place, batch) = ((namespace.to_owned(), name.clone()), Arc::new(batch));
+        let place = (namespace.to_owned(), name.clone());
+        let new = Arc::new(Known { batch, shown: OnceLock::new() });
         let mut map = self.write();
-        let same = map.get(&place).filter(|it| it.borrow().metadata.uid == batch.metadata.uid);
+        let same = map.get(&place).filter(|it| it.borrow().batch.metadata.uid == new.batch.metadata.uid);
         match same {
-            Some(known) => drop(known.send_replace(batch)),
+            Some(known) => drop(known.send_replace(new)),
             None if ended => {}
-            None => drop(map.insert(place.clone(), watch::Sender::new(batch))),
+            None => drop(map.insert(place.clone(), watch::Sender::new(new))),
         }
         if ended {
             map.remove(&place);
@@ -111,11 +136,11 @@ impl Cache {
         (!ended).then_some(name)
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Place, watch::Sender<Arc<ImageBatch>>>> {
+    fn read(&self) -> RwLockReadGuard<'_, Map> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Place, watch::Sender<Arc<ImageBatch>>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Map> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

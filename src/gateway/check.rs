@@ -1,7 +1,8 @@
 //! `gateway check`: asks a running gateway two questions whose answers prove that it reads uploads
-//! and reaches the API server and the records. It leaves nothing behind.
+//! and reaches the API server and the records; without a token, that it wants one. It leaves nothing behind.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -20,6 +21,12 @@ pub struct CheckArgs {
     /// Take any certificate: the one that is served may name the public host alone. Nothing secret is sent.
     #[arg(long)]
     any_certificate: bool,
+    /// File with a token of somebody who may create and get batches; not needed where everybody may.
+    #[arg(long, conflicts_with = "any_certificate")]
+    token_file: Option<PathBuf>,
+    /// There is no token, and the gateway must say that it wants one.
+    #[arg(long, conflicts_with = "token_file")]
+    no_token: bool,
 }
 
 /// A CSV whose second row has no URL that could be fetched.
@@ -37,7 +44,22 @@ pub async fn check(args: &CheckArgs) -> anyhow::Result<()> {
     let client = Client::builder().no_proxy().timeout(ANSWER).tls_danger_accept_invalid_certs(args.any_certificate);
     let client = client.build().context("failed to set up the HTTP client")?;
 
+    let token = match &args.token_file {
+        Some(file) => {
+            Some(std::fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?)
+        }
+        None => None,
+    };
+    let with_token = |request: RequestBuilder| match &token {
+        Some(token) => request.bearer_auth(token.trim()),
+        None => request,
+    };
     let upload = client.post(format!("{base}/v1/batches")).header(CONTENT_TYPE, "text/csv").body(INVALID_CSV);
+    if args.no_token {
+        problem(upload, StatusCode::UNAUTHORIZED, "Unauthenticated").await?;
+        return say(&format!("POST {base}/v1/batches without a token: 401, it wants one"));
+    }
+    let upload = with_token(upload);
     let problem = problem(upload, StatusCode::UNPROCESSABLE_ENTITY, "InvalidSource").await?;
     ensure!(problem["errorCount"] == 1, "expected one problem: {problem}");
     let found = &problem["errors"][0];
@@ -46,7 +68,7 @@ pub async fn check(args: &CheckArgs) -> anyhow::Result<()> {
     say(&format!("POST {base}/v1/batches with a bad row: 422, InvalidUrl in row 2"))?;
 
     let unknown = uuid::Uuid::now_v7();
-    let get = client.get(format!("{base}/v1/batches/{unknown}"));
+    let get = with_token(client.get(format!("{base}/v1/batches/{unknown}")));
     self::problem(get, StatusCode::NOT_FOUND, "BatchNotFound").await?;
     say(&format!("GET {base}/v1/batches/{unknown}: 404, no such batch"))
 }

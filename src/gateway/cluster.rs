@@ -15,6 +15,8 @@ use crate::failpoint;
 const FIELD_MANAGER: &str = "imagebatch-gateway";
 /// Longest time for one call.
 const CALL: Duration = Duration::from_secs(10);
+/// Longest silence of a watch: the API server ends each one after 290 seconds. Calls are bounded one by one.
+const WATCH: Duration = Duration::from_secs(300);
 /// Pauses before each try of a create whose result is unknown.
 const TRIES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(1)];
 
@@ -45,7 +47,7 @@ impl From<ClusterError> for ApiError {
 pub(crate) async fn connect() -> anyhow::Result<Client> {
     let mut config = Config::infer().await?;
     config.connect_timeout = Some(Duration::from_secs(5));
-    config.read_timeout = Some(CALL);
+    config.read_timeout = Some(WATCH);
     config.write_timeout = Some(CALL);
     // Its retries take minutes; here somebody waits for the answer.
     config.default_retry = false;

@@ -70,6 +70,8 @@ pub enum Code {
     RangeNotSatisfiable,
     /// The caller asked more than it may in a minute.
     TooManyRequests,
+    /// The namespace has as many rows in flight as it may have.
+    TooManyRowsInFlight,
     /// As many requests as can be worked on are under way.
     Overloaded,
     /// The batch has no webhook, or nothing was told to it yet.
@@ -93,6 +95,47 @@ pub enum Code {
 }
 
 impl Code {
+    /// All codes, for the test that compares them with their documentation.
+    pub const ALL: [Self; 37] = [
+        Self::InvalidParameter,
+        Self::MalformedRequest,
+        Self::BodyIncomplete,
+        Self::BodyTooSlow,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::InvalidSource,
+        Self::InvalidBatch,
+        Self::IdempotencyKeyReused,
+        Self::BatchDeleting,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::CsrfRejected,
+        Self::IssuerUnavailable,
+        Self::NamespaceNotEnabled,
+        Self::BatchNotFound,
+        Self::ImageNotFound,
+        Self::NotFinished,
+        Self::AlreadyFinished,
+        Self::NothingToRetry,
+        Self::AlreadyRetried,
+        Self::NoReport,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RangeNotSatisfiable,
+        Self::TooManyRequests,
+        Self::TooManyRowsInFlight,
+        Self::Overloaded,
+        Self::NoWebhook,
+        Self::TooManyDeliveries,
+        Self::TooManyUploads,
+        Self::TooManyStreams,
+        Self::StorageUnavailable,
+        Self::RecordsUnavailable,
+        Self::ClusterUnavailable,
+        Self::NotReady,
+        Self::Internal,
+    ];
+
     /// Returns the HTTP status and the title, which is the same for every occurrence.
     #[must_use]
     pub fn status_and_title(self) -> (StatusCode, &'static str) {
@@ -123,6 +166,7 @@ impl Code {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed"),
             Self::RangeNotSatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, "The range is not satisfiable"),
             Self::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+            Self::TooManyRowsInFlight => (StatusCode::TOO_MANY_REQUESTS, "The namespace has too many rows in flight"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "The gateway is overloaded"),
             Self::NoWebhook => (StatusCode::NOT_FOUND, "There is no webhook to call"),
             Self::TooManyDeliveries => (StatusCode::TOO_MANY_REQUESTS, "The webhook was called too often"),

@@ -4,6 +4,7 @@
 //! spared the state that was seen last. Streams end after a while: a right that was taken away ends with them.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, RawQuery, State};
@@ -60,14 +61,12 @@ pub(crate) async fn events(
         ApiError::new(Code::TooManyStreams, format!("{limit} clients are told of changes, as many as allowed; poll"))
     })?;
     let mut follow = Follow::new(&state, namespace.clone(), id.clone());
-    let batch = follow.now().await?;
-    let uid = batch.uid.clone();
-    let first = Shown::of(&state.settings, batch)?;
+    let first = follow.now().await?;
     if first.finished && seen.as_deref() == Some(event_id(&first)) {
         // Browsers come again until they are told this.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let watched = Watched { state, follow, uid, id, namespace, _permit: permit };
+    let watched = Watched { state, follow, uid: first.uid.clone(), id, namespace, _permit: permit };
     let stream = Sse::new(watched.stream(first, seen)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     let headers = [(CACHE_CONTROL, "no-store"), (ACCEL_BUFFERING, "no")];
     let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
@@ -85,7 +84,7 @@ struct Watched {
 }
 
 impl Watched {
-    fn stream(mut self, first: Shown, seen: Option<String>) -> impl Stream<Item = Result<Event, Infallible>> {
+    fn stream(mut self, first: Arc<Shown>, seen: Option<String>) -> impl Stream<Item = Result<Event, Infallible>> {
         async_stream::stream! {
             let end = tokio::time::Instant::now() + LIFETIME;
             let (mut shown, mut seen) = (first, seen.unwrap_or_default());
@@ -121,11 +120,11 @@ impl Watched {
     }
 
     /// Returns what there is to tell; none when the batch is gone.
-    async fn look(&mut self) -> Result<Option<Shown>, ApiError> {
+    async fn look(&mut self) -> Result<Option<Arc<Shown>>, ApiError> {
         match self.follow.now().await {
             // Another batch of the name is none that this client asked for.
-            Ok(batch) if batch.uid != self.uid => Ok(None),
-            Ok(batch) => Shown::of(&self.state.settings, batch).map(Some),
+            Ok(shown) if shown.uid != self.uid => Ok(None),
+            Ok(shown) => Ok(Some(shown)),
             Err(error) if error.status() == StatusCode::NOT_FOUND => Ok(None),
             Err(error) => Err(error),
         }

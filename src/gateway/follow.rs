@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::batch::{self, Batch};
+use super::batch;
+use super::cache::Known;
 use super::error::ApiError;
 use super::state::AppState;
-use crate::api::image_batch::ImageBatch;
+use super::status::Shown;
 
 /// Pause before a batch is looked up again that the cache does not know (yet).
 const PAUSE: Duration = Duration::from_secs(1);
@@ -18,7 +19,7 @@ pub(crate) struct Follow {
     state: AppState,
     namespace: String,
     name: String,
-    changes: Option<watch::Receiver<Arc<ImageBatch>>>,
+    changes: Option<watch::Receiver<Arc<Known>>>,
 }
 
 impl Follow {
@@ -28,12 +29,15 @@ impl Follow {
         Self { state: state.clone(), namespace, name, changes }
     }
 
-    /// Returns the batch as it is now.
-    pub(crate) async fn now(&mut self) -> Result<Batch, ApiError> {
-        match &mut self.changes {
-            Some(changes) => Ok(Batch::from_cluster(&changes.borrow_and_update().clone())),
-            None => batch::find_in(&self.state, &self.name, &self.namespace).await,
+    /// Returns what clients are shown of the batch as it is now.
+    pub(crate) async fn now(&mut self) -> Result<Arc<Shown>, ApiError> {
+        let settings = &self.state.settings;
+        if let Some(changes) = &mut self.changes {
+            let known = Arc::clone(&changes.borrow_and_update());
+            return known.shown(settings);
         }
+        let batch = batch::find_in(&self.state, &self.name, &self.namespace).await?;
+        Ok(Arc::new(Shown::of(settings, batch)?))
     }
 
     /// Waits until there may be something new.

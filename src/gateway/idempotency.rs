@@ -39,7 +39,8 @@ pub(crate) fn batch_name(headers: &HeaderMap, namespace: &str, principal: &str) 
 }
 
 /// Returns the name of the one retry of a batch that is asked for without a key.
-pub(crate) fn retry_name(uid: &str) -> String {
+#[must_use]
+pub fn retry_name(uid: &str) -> String {
     derived_name("retry", &[uid])
 }
 
@@ -48,7 +49,8 @@ fn derived_name(prefix: &str, pieces: &[&str]) -> String {
 }
 
 /// Returns what tells a retry from another request under the same key.
-pub(crate) fn retry_fingerprint(uid: &str) -> String {
+#[must_use]
+pub fn retry_fingerprint(uid: &str) -> String {
     hex::encode(digest(&["retry", uid]))
 }
 

@@ -13,9 +13,9 @@ use super::state::AppState;
 use crate::storage::StorageError;
 use crate::storage::presign::Presigner;
 
-const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// For images that not everybody may see: no cache on the way keeps them.
-const PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+const PRIVATE: &str = "private, max-age=31536000, immutable";
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
@@ -41,8 +41,10 @@ pub(crate) async fn image(
     if !state.storage.keys().is_image(&key) {
         return Err(missing());
     }
+    let is_private = state.auth.private_images();
     if let Delivery::Redirect(presigner) = &state.settings.image_delivery {
-        return redirect(presigner, method, &key).await;
+        // Objects are stored as public ones.
+        return redirect(presigner, method, &key, is_private.then_some(PRIVATE)).await;
     }
     let mut response = object::respond(&state.storage, &key, &method, &headers).await?.ok_or_else(missing)?;
     let headers = response.headers_mut();
@@ -50,17 +52,22 @@ pub(crate) async fn image(
     if !headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"image/")) {
         headers.insert(CONTENT_TYPE, BINARY);
     }
-    headers.insert(CACHE_CONTROL, if state.auth.private_images() { PRIVATE } else { IMMUTABLE });
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(if is_private { PRIVATE } else { IMMUTABLE }));
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     Ok(response)
 }
 
 /// Sends the client to storage. A cache may repeat that for half of the time that the URL is valid.
-async fn redirect(presigner: &Presigner, method: Method, key: &str) -> Result<Response, ApiError> {
+async fn redirect(
+    presigner: &Presigner,
+    method: Method,
+    key: &str,
+    cache_control: Option<&str>,
+) -> Result<Response, ApiError> {
     let failed = |error: StorageError| {
         ApiError::new(Code::StorageUnavailable, "no URL of the image could be signed").caused_by(error)
     };
-    let url = presigner.url(method, key).await.map_err(failed)?;
+    let url = presigner.url(method, key, cache_control).await.map_err(failed)?;
     let cached = format!("private, max-age={}", presigner.valid().as_secs() / 2);
     Ok((StatusCode::TEMPORARY_REDIRECT, [(LOCATION, url.to_string()), (CACHE_CONTROL, cached)]).into_response())
 }

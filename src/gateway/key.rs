@@ -1,14 +1,17 @@
 //! Makes an API key: prints the key, and what the Secret of API keys must hold for it. It talks to nobody.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::Context;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::auth::api_key::{self, Owner, PEPPER, Pepper};
+use crate::api::api_key::{self, Owner, PEPPER};
 
 /// Who a key is for.
 #[derive(Args, Debug)]
@@ -35,24 +38,19 @@ pub struct KeyArgs {
 
 /// Makes a key and prints it.
 pub fn create(args: &KeyArgs) -> anyhow::Result<()> {
-    let is_new = args.pepper.is_none();
-    let text = match &args.pepper {
-        Some(pepper) => pepper.expose_secret().trim().to_owned(),
-        None => api_key::new_pepper()?.expose_secret().to_owned(),
-    };
-    let pepper = Pepper::new(text.as_bytes()).context("--pepper")?;
+    let pepper = args.pepper.as_ref().map(|it| it.expose_secret().trim().to_owned());
+    let known: BTreeMap<_, _> = pepper.map(|it| (PEPPER.to_owned(), ByteString(it.into_bytes()))).into_iter().collect();
+    let mut secret = Secret { data: Some(known.clone()), ..Secret::default() };
     let owner = Owner {
         user: args.user.clone(),
         groups: args.groups.clone(),
         namespace: args.namespace.clone(),
         expires: Timestamp::now() + SignedDuration::from_hours(24 * i64::from(args.days)),
     };
-    let (key, entry) = api_key::create(&args.id, owner, &pepper)?;
-    let mut data = serde_json::Map::new();
-    data.insert(args.id.clone(), serde_json::to_string(&entry)?.into());
-    if is_new {
-        data.insert(PEPPER.to_owned(), text.into());
-    }
-    let printed = json!({ "key": key.expose_secret(), "secret": { "stringData": data } });
+    let key = api_key::add(&mut secret, &args.id, owner)?;
+    let added = secret.data.unwrap_or_default().into_iter().filter(|(name, _)| !known.contains_key(name));
+    let added: BTreeMap<_, _> =
+        added.map(|(name, value)| (name, String::from_utf8_lossy(&value.0).into_owned())).collect();
+    let printed = json!({ "key": key.expose_secret(), "secret": { "stringData": added } });
     writeln!(std::io::stdout(), "{printed:#}").context("failed to print the key")
 }

@@ -54,7 +54,7 @@ pub(crate) async fn list(
     query.limit += 1;
     let records = batch::read_records(state.records.list_requests(&query)).await?;
     let running = state.cache.list(&query.namespace);
-    let mut batches: Vec<Batch> = running.iter().map(|it| Batch::from_cluster(it)).collect();
+    let mut batches: Vec<Batch> = running.iter().map(|it| Batch::from_cluster(&it.batch)).collect();
     batches.retain(|it| is_wanted(it, &query));
     let known: HashSet<String> = batches.iter().map(|it| it.uid.clone()).collect();
     for record in records.into_iter().filter(|it| !known.contains(&it.id)) {

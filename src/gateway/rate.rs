@@ -10,6 +10,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::ensure;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{MatchedPath, Request, State};
@@ -37,6 +38,10 @@ pub struct RateArgs {
     /// Uploads and retries a minute of one caller; 0: any number.
     #[arg(long, env = "IMAGEBATCH_UPLOADS_PER_MINUTE", default_value_t = 60)]
     pub uploads_per_minute: u32,
+    /// Rows of a namespace's batches that have not ended; an upload or a retry that would go past it is answered 429.
+    /// 0: any number. Each replica goes by what its watch knows.
+    #[arg(long, env = "IMAGEBATCH_MAX_ROWS_IN_FLIGHT", default_value_t = 0)]
+    pub max_rows_in_flight: u64,
     /// Requests a minute of one address (of a /64 of IPv6), whoever it says it is; 0: any number.
     #[arg(long, env = "IMAGEBATCH_REQUESTS_PER_MINUTE_AND_ADDRESS", default_value_t = 1_200)]
     pub requests_per_minute_and_address: u32,
@@ -48,12 +53,25 @@ pub struct RateArgs {
     pub max_concurrent_requests: u32,
 }
 
+impl RateArgs {
+    /// Checks that a CSV of as many rows as allowed can be accepted at all.
+    pub(super) fn check(&self, max_rows: u64) -> anyhow::Result<()> {
+        let most = self.max_rows_in_flight;
+        ensure!(
+            most == 0 || most >= max_rows,
+            "--max-rows-in-flight {most} is less than --max-rows {max_rows}: some uploads could never be accepted"
+        );
+        Ok(())
+    }
+}
+
 impl Default for RateArgs {
     /// No limits but that of what is under way.
     fn default() -> Self {
         Self {
             requests_per_minute: 0,
             uploads_per_minute: 0,
+            max_rows_in_flight: 0,
             requests_per_minute_and_address: 0,
             trusted_proxies: Vec::new(),
             max_concurrent_requests: 1_024,
@@ -119,7 +137,7 @@ pub(crate) async fn by_address(
 }
 
 /// Refuses a request whose caller asks too much; tells what is left.
-pub(crate) async fn by_caller(State(limits): State<Arc<RateLimits>>, request: Request, next: Next) -> Response<Body> {
+pub(crate) async fn by_caller(limits: &RateLimits, request: Request, next: Next) -> Response<Body> {
     let Some(caller) = request.extensions().get::<Caller>().cloned().filter(|_| is_limited(&request)) else {
         return next.run(request).await;
     };
@@ -127,7 +145,7 @@ pub(crate) async fn by_caller(State(limits): State<Arc<RateLimits>>, request: Re
     let uploads = limits.uploads.as_ref().filter(|_| is_upload(&request));
     for limit in limits.requests.iter().chain(uploads) {
         match limit.take(&caller) {
-            Ok(left) => told.push((limit.policy(), left)),
+            Ok(left) => told.push((limit.policy.clone(), left)),
             Err(refused) => return refused.into_response(),
         }
     }
@@ -153,6 +171,7 @@ type Buckets<K> = RateLimiter<K, DefaultKeyedStateStore<K>, DefaultClock, StateI
 struct Limit<K: Hash + Eq + Clone> {
     name: &'static str,
     quota: u32,
+    policy: HeaderValue,
     buckets: Buckets<K>,
 }
 
@@ -160,7 +179,8 @@ impl<K: Hash + Eq + Clone> Limit<K> {
     fn new(name: &'static str, per_minute: u32) -> Option<Self> {
         let quota = Quota::per_minute(NonZeroU32::new(per_minute)?);
         let buckets = RateLimiter::keyed(quota).with_middleware::<StateInformationMiddleware>();
-        Some(Self { name, quota: per_minute, buckets })
+        let policy = item(&format!("\"{name}\";q={per_minute};w={MINUTE}"));
+        Some(Self { name, quota: per_minute, policy, buckets })
     }
 
     /// Takes one from a caller's bucket; returns what is left as the header `RateLimit` says it.
@@ -181,7 +201,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
                     format!("more than {} {} a minute; come back in {seconds} s", self.quota, self.counted_as());
                 Err(ApiError::new(Code::TooManyRequests, detail)
                     .header(RETRY_AFTER, HeaderValue::from(seconds))
-                    .header(POLICY, self.policy())
+                    .header(POLICY, self.policy.clone())
                     .header(LIMIT, self.limit(0, seconds)))
             }
         }
@@ -193,10 +213,6 @@ impl<K: Hash + Eq + Clone> Limit<K> {
             "uploads" => "uploads",
             _ => "requests",
         }
-    }
-
-    fn policy(&self) -> HeaderValue {
-        item(&format!("\"{}\";q={};w={MINUTE}", self.name, self.quota))
     }
 
     fn limit(&self, left: u32, seconds: u64) -> HeaderValue {

@@ -157,10 +157,10 @@ impl Drop for LogLine {
     fn drop(&mut self) {
         // Its fields are the line's, the batch's among them.
         let _in = self.span.enter();
-        let Self { method, bytes, .. } = self;
+        let (method, bytes) = (self.method.as_str(), self.bytes);
         let route = self.route.as_str();
         let duration = self.start.elapsed();
-        self.metrics.count_request(route, method, self.status, duration);
+        self.metrics.count_request(route, &self.method, self.status, duration);
         if let Some(status) = self.status {
             trace::set(&self.span, "http.response.status_code", i64::from(status.as_u16()));
         }
@@ -168,14 +168,14 @@ impl Drop for LogLine {
         let error = self.cause.as_deref();
         match self.status {
             Some(status) if status.is_server_error() => {
-                tracing::warn!(%method, route, status = status.as_u16(), duration_ms, bytes, error, "request failed");
+                tracing::warn!(method, route, status = status.as_u16(), duration_ms, bytes, error, "request failed");
                 self.span.record("otel.status_code", "ERROR");
             }
             Some(_) if is_probe(route) => {}
             Some(status) => {
-                tracing::info!(%method, route, status = status.as_u16(), duration_ms, bytes, error, "request");
+                tracing::info!(method, route, status = status.as_u16(), duration_ms, bytes, error, "request");
             }
-            None => tracing::info!(%method, route, duration_ms, "request abandoned by the client"),
+            None => tracing::info!(method, route, duration_ms, "request abandoned by the client"),
         }
     }
 }

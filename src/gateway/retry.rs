@@ -16,7 +16,7 @@ use super::error::{ApiError, Code};
 use super::options::EffectiveOptions;
 use super::request::RequestId;
 use super::state::AppState;
-use super::{batch, idempotency, submit};
+use super::{batch, idempotency, quota, submit};
 use crate::api::image_batch::{ImageBatch, ImageBatchSpec};
 use crate::api::labels;
 use crate::api::source::{FailedOf, Source, Validation};
@@ -55,6 +55,9 @@ pub(crate) async fn retry(
 
     let uid = earlier.uid().unwrap_or_default();
     let name = key.clone().unwrap_or_else(|| idempotency::retry_name(&uid));
+    // The retry will have all rows: its report has them.
+    let rows = status.rows.and_then(|it| u64::try_from(it).ok()).unwrap_or_default();
+    quota::check(&state, &namespace, Some(&name), rows).await?;
     let display_name = earlier.annotations().get(labels::DISPLAY_NAME).cloned();
     let source = Source { failed_of: Some(FailedOf { name: id.clone() }), ..Source::default() };
     // What held or stopped the old batch is not what was asked for.

@@ -83,6 +83,7 @@ fn batches() -> [Route; 2] {
             Code::InvalidSource,
             Code::InvalidBatch,
             Code::IdempotencyKeyReused,
+            Code::TooManyRowsInFlight,
             Code::TooManyUploads,
             Code::NotReady,
             Code::StorageUnavailable,
@@ -156,6 +157,7 @@ fn batch() -> [Route; 6] {
             changes[1],
             changes[3],
             Code::AlreadyRetried,
+            Code::TooManyRowsInFlight,
             Code::IdempotencyKeyReused,
             Code::InvalidBatch,
         ]);

@@ -44,14 +44,7 @@ pub(crate) async fn serve(
     stop: CancellationToken,
     grace: Duration,
 ) {
-    let mut http = Http::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(MAX_HEADERS);
-    http.http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(HEADERS)
-        .max_header_list_size(MAX_HEADERS as u32)
-        .max_concurrent_streams(MAX_STREAMS);
-    let http = Arc::new(http);
+    let http = Arc::new(http(HEADERS));
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -86,6 +79,18 @@ pub(crate) async fn serve(
     }
 }
 
+/// Returns what speaks HTTP, with its bounds.
+fn http(headers: Duration) -> Http {
+    let mut http = Http::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(headers).max_buf_size(MAX_HEADERS);
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(headers)
+        .max_header_list_size(MAX_HEADERS as u32)
+        .max_concurrent_streams(MAX_STREAMS);
+    http
+}
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 async fn connect(
@@ -111,4 +116,52 @@ async fn talk(
 ) -> Result<(), Failure> {
     let service = TowerToHyperService::new(axum::Extension(ConnectInfo(peer)).layer(router));
     watcher.watch(http.serve_connection(TokioIo::new(stream), service).into_owned()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// No wait of a test is longer.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Returns what a client gets that sends these, until its connection ends.
+    async fn answer(headers: Duration, sent: &[u8]) -> String {
+        let (mut client, server) = tokio::io::duplex(4 * MAX_HEADERS);
+        let router = Router::new().fallback(async || "answered");
+        let connections = GracefulShutdown::new();
+        let (http, watcher) = (http(headers), connections.watcher());
+        let serve = async { talk(server, SocketAddr::from(([127, 0, 0, 1], 1)), &http, router, watcher).await };
+        let ask = async {
+            client.write_all(sent).await.expect("the server is there");
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.expect("the connection ends");
+            String::from_utf8(answer).expect("text")
+        };
+        // How it ends is the client's to see.
+        let (_, answer) = tokio::time::timeout(PATIENCE, async { tokio::join!(serve, ask) }).await.expect("it ends");
+        answer
+    }
+
+    #[tokio::test]
+    async fn who_dawdles_with_headers_is_cut_off() {
+        let short = Duration::from_millis(50);
+        for sent in ["", "GET / HTTP/1.1\r\nhost: any\r\nx-slow: "] {
+            assert_eq!(answer(short, sent.as_bytes()).await, "", "{sent:?}");
+        }
+        // After an answer the time begins anew.
+        let answer = answer(short, b"GET / HTTP/1.1\r\nhost: any\r\n\r\nGET /").await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("answered"), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn headers_that_are_too_large_are_refused() {
+        for (size, status) in [(MAX_HEADERS / 2, "200"), (2 * MAX_HEADERS, "431")] {
+            let value = "x".repeat(size);
+            let sent = format!("GET / HTTP/1.1\r\nhost: any\r\nconnection: close\r\nx-large: {value}\r\n\r\n");
+            let answer = answer(PATIENCE, sent.as_bytes()).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{size}: {answer:?}");
+        }
+    }
 }

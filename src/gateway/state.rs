@@ -1,5 +1,6 @@
 //! What every handler gets: the clients, the settings, and what bounds the work.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -64,9 +65,12 @@ impl Settings {
     }
 }
 
-/// Clients and settings, shared by all requests.
+/// Clients and settings, shared by all requests; a clone costs next to nothing, as each request needs several.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Shared>);
+
+/// What is shared.
+pub struct Shared {
     pub(crate) settings: Arc<Settings>,
     pub(crate) auth: Arc<Auth>,
     pub(crate) storage: Storage,
@@ -91,7 +95,7 @@ impl AppState {
     #[must_use]
     pub fn new(settings: Settings, auth: Arc<Auth>, storage: Storage, records: Records, client: kube::Client) -> Self {
         let settings = Settings { authenticated: auth.is_on(), ..settings };
-        Self {
+        Self(Arc::new(Shared {
             uploads: Arc::new(Semaphore::new(settings.max_concurrent_uploads)),
             streams: Arc::new(Semaphore::new(settings.max_event_streams)),
             cache: Cache::start(&client, &settings.namespaces),
@@ -106,6 +110,14 @@ impl AppState {
             storage,
             records,
             client,
-        }
+        }))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
     }
 }

@@ -35,7 +35,7 @@ pub(crate) async fn show(
     let namespace = scope.namespace().to_owned();
     let asked = headers.get(IF_NONE_MATCH).and_then(|it| it.to_str().ok());
     let mut follow = Follow::new(&state, namespace, id);
-    let mut shown = Shown::of(&state.settings, follow.now().await?)?;
+    let mut shown = follow.now().await?;
     let mut applied = None;
     // A preference may be passed over, for example where too many wait already.
     if let Some(seconds) = wait_of(&headers)
@@ -46,7 +46,7 @@ pub(crate) async fn show(
         tokio::pin!(end);
         while !shown.finished && asked.is_none_or(|it| match_etag(it, &shown.etag)) {
             tokio::select! {
-                () = follow.changed() => shown = Shown::of(&state.settings, follow.now().await?)?,
+                () = follow.changed() => shown = follow.now().await?,
                 () = &mut end => break,
                 () = state.stopping.cancelled() => break,
             }
@@ -56,11 +56,11 @@ pub(crate) async fn show(
     let mut response = if same {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        ([(CONTENT_TYPE, JSON)], shown.json).into_response()
+        ([(CONTENT_TYPE, JSON)], shown.json.clone()).into_response()
     };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, REVALIDATE);
-    if let Ok(etag) = HeaderValue::try_from(shown.etag) {
+    if let Ok(etag) = HeaderValue::try_from(&shown.etag) {
         headers.insert(ETAG, etag);
     }
     if let Some(value) = applied.and_then(|it| HeaderValue::try_from(format!("wait={it}")).ok()) {
@@ -70,7 +70,9 @@ pub(crate) async fn show(
 }
 
 /// A batch's JSON, and what tells it from that of another moment.
+#[derive(Debug)]
 pub(crate) struct Shown {
+    pub(crate) uid: String,
     pub(crate) json: String,
     pub(crate) etag: String,
     pub(crate) finished: bool,
@@ -78,12 +80,12 @@ pub(crate) struct Shown {
 
 impl Shown {
     pub(crate) fn of(settings: &Settings, batch: Batch) -> Result<Self, ApiError> {
-        let finished = batch.status.is_finished();
+        let (uid, finished) = (batch.uid.clone(), batch.status.is_finished());
         let json = serde_json::to_string(&BatchView::of(settings, batch))
             .map_err(|error| ApiError::new(Code::Internal, "the batch cannot be written").caused_by(error))?;
         // By its content, so that all replicas agree, whether they know it from the cluster or from the records.
         let etag = format!("\"{}\"", &hex::encode(Sha256::digest(&json))[..32]);
-        Ok(Self { json, etag, finished })
+        Ok(Self { uid, json, etag, finished })
     }
 }
 

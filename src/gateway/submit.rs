@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use kube::ResourceExt;
@@ -23,7 +23,7 @@ use super::options::{EffectiveOptions, SubmitOptions};
 use super::request::RequestId;
 use super::state::AppState;
 use super::upload::Validated;
-use super::{body, cluster, idempotency, upload};
+use super::{body, cluster, idempotency, quota, upload};
 use crate::api::condition::{SUCCEEDED, reason};
 use crate::api::image_batch::{ImageBatch, ImageBatchSpec};
 use crate::api::labels;
@@ -122,12 +122,7 @@ pub(crate) async fn submit(
     let headers = request.headers().clone();
     let limits = state.settings.limits;
     let mut body = body::open(request, limits.max_bytes, &mut options, state.ending.clone()).await?;
-    // A form may have named another namespace.
-    let found = scope.in_namespace(&state, options.namespace.as_deref()).await.and_then(|scope| {
-        let name = idempotency::batch_name(&headers, scope.namespace(), scope.user())?;
-        Ok((name, scope.namespace().to_owned()))
-    });
-    let (keyed_name, namespace) = match found {
+    let (keyed_name, namespace) = match place(&state, scope, &options, &headers).await {
         Ok(found) => found,
         Err(error) => {
             body::drain(&mut body).await;
@@ -164,6 +159,23 @@ fn admit(state: &AppState, query: Option<&str>) -> Result<(SubmitOptions, OwnedS
     Ok((options, permit))
 }
 
+/// Returns the name that an Idempotency-Key gives the batch, and the namespace, if that has room for any row.
+async fn place(
+    state: &AppState,
+    scope: Scope,
+    options: &SubmitOptions,
+    headers: &HeaderMap,
+) -> Result<(Option<String>, String), ApiError> {
+    // A form may have named another namespace.
+    let scope = scope.in_namespace(state, options.namespace.as_deref()).await?;
+    let namespace = scope.namespace();
+    let name = idempotency::batch_name(headers, namespace, scope.user())?;
+    if !options.dry_run {
+        quota::check(state, namespace, name.as_deref(), 1).await?;
+    }
+    Ok((name, namespace.to_owned()))
+}
+
 async fn validate(state: &AppState, submission: Submission) -> Result<Response, ApiError> {
     let Submission { namespace, options, rules, body, .. } = submission;
     let mut validated = upload::validate(&state.metrics, rules, body).await?;
@@ -187,7 +199,11 @@ async fn accept(state: &AppState, submission: Submission) -> Result<Response, Ap
 
     let spec = spec(&options, &validated, key.clone())?;
     let batch = image_batch(&namespace, &id, options.display_name.clone(), &request_id, spec);
-    let result = create(state, batch, fingerprint).await;
+    let keyed_name = fingerprint.as_ref().map(|_| id.as_str());
+    let result = match quota::check(state, &namespace, keyed_name, validated.summary.rows).await {
+        Ok(()) => create(state, batch, fingerprint).await,
+        Err(error) => Err(error),
+    };
     let is_ours = |batch: &ImageBatch| batch.spec.source.upload.as_ref().is_some_and(|it| it.key == key);
     if !result.as_ref().is_ok_and(is_ours) {
         upload::delete(&state.storage, &key).await;

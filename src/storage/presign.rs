@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use object_store::signer::{Method, Signer};
+use object_store::signer::{Method, SignedUrlOptions, Signer};
 use secrecy::ExposeSecret;
 use url::Url;
 
@@ -39,9 +39,12 @@ impl Presigner {
         self.valid
     }
 
-    /// Returns the URL under which an object can be read by this method.
-    pub async fn url(&self, method: Method, key: &str) -> Result<Url, StorageError> {
-        let url = self.store.signed_url(method, &Path::from(key), self.valid).await;
+    /// Returns the URL under which an object can be read by this method. Storage says `cache_control` then, in place
+    /// of what was stored with the object.
+    pub async fn url(&self, method: Method, key: &str, cache_control: Option<&str>) -> Result<Url, StorageError> {
+        let query = cache_control.map(|it| ("response-cache-control", it));
+        let options = SignedUrlOptions::new().with_query(query);
+        let url = self.store.signed_url_opts(method, &Path::from(key), self.valid, &options).await;
         url.map_err(|source| request("sign the URL of", key, source))
     }
 }

@@ -1,48 +1,51 @@
 //! Log lines as JSON objects without any nesting: the fields of an event, and those of all spans around it.
 //!
 //! So every line below a request, a reconcile or a stage has the batch's name and the request's id beside its
-//! message, where `jq` and log stores find them. The formatter of the library nests them, and tells only an
-//! error's own words and not its causes.
+//! message, where `jq` and log stores find them. The formatter of the library nests them, tells only an error's own
+//! words and not its causes, and writes and reads a span's JSON anew with each field that is recorded later.
 
 use std::error::Error;
 use std::fmt;
+use std::io::Write;
 
 use k8s_openapi::jiff::Timestamp;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_log::NormalizeEvent;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-/// The format.
-pub(super) struct Flat;
+/// Writes lines to standard error.
+pub(super) struct Lines;
 
-#[derive(Serialize)]
-struct Line<'a> {
-    timestamp: String,
-    level: &'a str,
-    target: &'a str,
-    #[serde(flatten)]
-    fields: Map<String, Value>,
-}
-
-impl<S, N> FormatEvent<S, N> for Flat
+impl<S> Layer<S> for Lines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        span.extensions_mut().insert(fields);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        if let Some(fields) = span.extensions_mut().get_mut::<Fields>() {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         // The innermost span comes last, so its word holds where two have the same field.
-        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
-            let extensions = span.extensions();
-            if let Some(formatted) = extensions.get::<FormattedFields<N>>()
-                && let Ok(Value::Object(values)) = serde_json::from_str(formatted.as_str())
-            {
-                values.into_iter().for_each(|(name, value)| fields.set(&name, value));
+        for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
+            if let Some(of_span) = span.extensions().get::<Fields>() {
+                of_span.0.iter().for_each(|(name, value)| fields.set(name, value.clone()));
             }
         }
         if let Some(trace) = super::trace::current_id() {
@@ -51,26 +54,46 @@ where
         event.record(&mut fields);
         // Events of the crate `log` carry what they are as fields.
         let normalized = event.normalized_metadata();
-        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
-        let line = Line {
-            timestamp: format!("{:.6}", Timestamp::now()),
-            level: metadata.level().as_str(),
-            target: metadata.target(),
-            fields: fields.0,
-        };
-        writeln!(writer, "{}", serde_json::to_string(&line).map_err(|_| fmt::Error)?)
+        let line = Line { metadata: normalized.as_ref().unwrap_or_else(|| event.metadata()), fields };
+        if let Ok(mut text) = serde_json::to_vec(&line) {
+            text.push(b'\n');
+            // There is nowhere to say that a line cannot be written.
+            let _ = std::io::stderr().lock().write_all(&text);
+        }
     }
 }
 
-/// The fields of a line.
+struct Line<'a> {
+    metadata: &'a Metadata<'a>,
+    fields: Fields,
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("timestamp", &format_args!("{:.6}", Timestamp::now()))?;
+        line.serialize_entry("level", self.metadata.level().as_str())?;
+        line.serialize_entry("target", self.metadata.target())?;
+        for (name, value) in &self.fields.0 {
+            line.serialize_entry(name, value)?;
+        }
+        line.end()
+    }
+}
+
+/// The fields of a line or of a span, few enough to be looked through.
 #[derive(Default)]
-struct Fields(Map<String, Value>);
+struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
-    fn set(&mut self, name: &str, value: Value) {
+    fn set(&mut self, name: &'static str, value: Value) {
         // What only traces need, and what `log` says of the place.
-        if !name.starts_with("otel.") && !name.starts_with("log.") {
-            self.0.insert(name.to_owned(), value);
+        if name.starts_with("otel.") || name.starts_with("log.") {
+            return;
+        }
+        match self.0.iter_mut().find(|(it, _)| *it == name) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((name, value)),
         }
     }
 }

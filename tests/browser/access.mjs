@@ -1,8 +1,7 @@
 // Everybody's use of the page: dark, small, by keyboard; and what must not have happened meanwhile.
 import assert from 'node:assert/strict';
 import { checkAccessibility, checkWidth, screenshot } from './browser.mjs';
-import { BAD } from './lists.mjs';
-import { file, finished, heading, page, test, visited } from './shop.mjs';
+import { BAD, file, finished, heading, page, test, visited } from './shop.mjs';
 
 test('dark mode follows the system and the switch', async () => {
   const lightness = () => page.evaluate(() => {

@@ -1,8 +1,8 @@
 // The product lists of the scenarios.
 
 /** Four rows, three of them bad; the last one has a line break in a cell. */
-export const BAD = `S. No.,Product Name,Input Image Urls
-1,Bowl,https://shop.example/1.jpg
+export const bad = (origin) => `S. No.,Product Name,Input Image Urls
+1,Postcard,${origin}/mountain-thumb.jpg
 2,Clock,ftp://shop.example/2.jpg
 3,,https://shop.example/3.jpg
 4,"Two

@@ -1,22 +1,13 @@
 // What became of a batch: its images, its reports, its failures; and how it is found again.
 import assert from 'node:assert/strict';
 import { checkAccessibility, screenshot } from './browser.mjs';
-import { NAME, finished, heading, page, test, visited } from './shop.mjs';
+import { GOOD, NAME, checkImages, finished, heading, page, paste, press, test, visited } from './shop.mjs';
 
-const { ORIGIN_URL, ORIGIN_ADDRESS } = process.env;
+const { ORIGIN_URL, ORIGIN_ADDRESS, HELD } = process.env;
 
 test('the gallery shows real images, each beside its original', async () => {
-  const cards = page.locator('.card');
-  await page.waitForFunction(() => document.querySelectorAll('.card img').length === 16);
-  assert.equal(await cards.count(), 18);
-  for (const card of await cards.filter({ has: page.locator('img') }).all()) {
-    await card.scrollIntoViewIfNeeded();
-    await card.locator('img').evaluate((image) => image.decode());
-    const size = await card.locator('img').evaluate((image) => [image.naturalWidth, image.naturalHeight]);
-    assert.ok(size.every((it) => it > 100), `${size}`);
-    assert.match(await card.textContent(), /B → .*% smaller|kept as it was/);
-  }
-  await page.evaluate(() => scrollTo(0, 0));
+  await checkImages(16);
+  assert.equal(await page.locator('.card').count(), 18);
   await checkAccessibility(page, 'a finished batch');
   await screenshot(page, 'batch');
 
@@ -82,20 +73,45 @@ test('failures are grouped, explained and tried again', async () => {
   await groups.nth(1).waitFor();
   const texts = await groups.allTextContents();
   assert.equal(texts.length, 2, texts.join());
-  assert.ok(texts.some((it) => it.includes('ImageNotFound') && it.includes('The host answered 404 or 410.') && it.includes('Wall Clock')), texts.join());
+  assert.ok(texts.some((it) => it.includes('ImageNotFound') && it.includes('The host has no such file') && it.includes('Wall Clock')), texts.join());
   assert.ok(texts.some((it) => it.includes('NotAnImage') && it.includes('HTML page')), texts.join());
 
   // Without events the progress comes by asking.
   await page.route('**/events*', (route) => route.fulfill({ status: 503, body: '' }));
   await page.getByRole('button', { name: 'Try 2 images again' }).click();
-  await page.getByText('Fetches again what failed in').waitFor();
+  await page.getByText('Tries again what failed in').waitFor();
   await finished();
   assert.notEqual(page.url(), visited.batch);
   assert.equal(await page.getByRole('progressbar').getAttribute('aria-valuenow'), '100');
   await page.unroute('**/events*');
-  await page.getByRole('link', { name: 'another batch' }).first().click();
+  await page.getByRole('link', { name: 'an earlier batch' }).click();
   await page.waitForURL(visited.batch);
-  await page.getByText('What failed was fetched again in').waitFor();
+  await page.getByText('What failed was tried again in').waitFor();
+});
+
+test('a batch that does not get on says why, and is stopped', async (t) => {
+  if (!HELD) return t.skip('batches do not wait here');
+  // What the cluster has to say here would take a broken cluster; the rest of the answer is the gateway's.
+  await page.route('**/events*', (route) => route.fulfill({ status: 503, body: '' }));
+  await page.route(/\/v1\/batches\/[^/?]+(\?|$)/, async (route) => {
+    const response = await route.fetch();
+    const json = await response.json();
+    const condition = { type: 'WorkersReady', status: 'False', reason: 'Unschedulable', message: 'no node has room' };
+    json.conditions?.push(condition);
+    await route.fulfill({ response, json });
+  });
+  await paste(`${HELD} ${NAME}`, GOOD);
+  await press('Start');
+  await heading(`${HELD} ${NAME}`).waitFor();
+  await page.getByText('no node has room').waitFor();
+  await checkAccessibility(page, 'a batch that does not get on');
+  await page.unroute('**/events*');
+  await page.unroute(/\/v1\/batches\/[^/?]+(\?|$)/);
+  await page.reload();
+  await press('Stop this batch');
+  await page.getByText('Stopped', { exact: true }).waitFor();
+  await page.getByText('asked for on the web page').waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Stop this batch' }).count(), 0);
 });
 
 test('batches are listed and found by their name', async () => {

@@ -1,8 +1,7 @@
 // From a list to a batch: sign in, a bad list, a good one.
 import assert from 'node:assert/strict';
 import { checkAccessibility, screenshot } from './browser.mjs';
-import { BAD } from './lists.mjs';
-import { GOOD, NAME, figure, finished, heading, page, test, visited } from './shop.mjs';
+import { BAD, GOOD, NAME, figure, finished, heading, page, paste, press, test, type, visited } from './shop.mjs';
 
 const { API_KEY } = process.env;
 
@@ -13,6 +12,7 @@ test('sign in', async (t) => {
   if (!asked) return t.skip('the gateway authenticates nobody');
   assert.ok(API_KEY, 'the gateway authenticates: API_KEY is needed');
   await checkAccessibility(page, 'the form');
+  await screenshot(page, 'sign-in');
   const field = page.getByLabel('API key or token');
   await field.fill('ib_nobody_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA');
   await page.getByRole('button', { name: 'Sign in' }).click();
@@ -68,18 +68,25 @@ test('a bad list is shown row by row before anything runs', async () => {
   await checkAccessibility(page, 'the rest of a list');
   page.off('request', watch);
   assert.deepEqual(uploads, ['true', 'true'], 'only checks were sent');
+
+  await page.getByRole('button', { name: 'Start' }).click();
+  await finished();
+  assert.equal(await figure('Done').textContent(), '1');
+  await page.getByText('3 rows were skipped').waitFor();
+  assert.equal(await page.getByRole('region', { name: 'Rows with problems' }).getByRole('listitem').count(), 3);
+  await page.getByRole('link', { name: 'Download failed rows' }).waitFor();
+  await checkAccessibility(page, 'the rest, done');
 });
 
-test('a good list runs to its end with live progress', async () => {
-  await page.goto('/#/');
-  await page.getByText('Options', { exact: true }).click();
-  await page.getByLabel('Name').fill(NAME);
-  await page.getByLabel('Quality').fill('half');
-  await page.getByLabel('Or paste rows').fill(GOOD);
-  await page.getByRole('button', { name: 'Check the rows' }).click();
+test('a good list runs to its end with live progress, by keyboard alone', async () => {
+  await paste(NAME, GOOD);
+  await page.getByRole('heading', { name: 'Everything is fine' }).waitFor();
+  // Another option is another check.
+  await type('Quality', 'half');
+  await press('Check the rows');
   await page.getByRole('alert').getByText('quality').waitFor();
-  await page.getByLabel('Quality').fill('50%');
-  await page.getByRole('button', { name: 'Check the rows' }).click();
+  await type('Quality', '50%');
+  await press('Check the rows');
   await page.getByRole('heading', { name: 'Everything is fine' }).waitFor();
   await page.getByText('9 products with 18 images').waitFor();
   await checkAccessibility(page, 'a checked list');
@@ -91,12 +98,13 @@ test('a good list runs to its end with live progress', async () => {
     new MutationObserver(note).observe(document.body, { subtree: true, childList: true });
   });
   const events = page.waitForResponse((it) => it.url().includes('/events'));
-  await page.getByRole('button', { name: 'Start' }).click();
+  await press('Start');
   await heading(NAME).waitFor();
   visited.batch = page.url();
   const bar = page.getByRole('progressbar', { name: 'Images done' });
   await bar.waitFor();
   assert.equal((await events).headers()['content-type']?.split(';')[0], 'text/event-stream');
+  await screenshot(page, 'running');
   await checkAccessibility(page, 'a running batch');
   await finished();
   assert.ok(await page.evaluate(() => window.figures.has('Time left')), 'the time left is shown while it runs');

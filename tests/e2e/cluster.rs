@@ -28,18 +28,40 @@ pub(crate) fn kubectl(arguments: &[&str]) -> String {
 
 /// Runs kubectl with an input.
 pub(crate) fn try_kubectl(arguments: &[&str], input: &str) -> Result<String, String> {
-    let mut child = Command::new("kubectl")
-        .args(["--namespace", &variable("DEMO_NAMESPACE")])
+    let namespace = variable("DEMO_NAMESPACE");
+    let arguments: Vec<&str> = ["--namespace", &namespace].iter().chain(arguments).copied().collect();
+    run("kubectl", &arguments, input)
+}
+
+/// Runs a command with an input and returns what it prints, or what it complains of.
+pub(crate) fn run(command: &str, arguments: &[&str], input: &str) -> Result<String, String> {
+    let mut child = Command::new(command)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("kubectl is in the path");
-    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("kubectl reads its input");
-    let output = child.wait_with_output().expect("kubectl ends");
+        .unwrap_or_else(|error| panic!("{command} is not in the path: {error}"));
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("the input is read");
+    let output = child.wait_with_output().expect("it ends");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+/// Upgrades the release to itself with other values.
+pub(crate) fn helm_upgrade(values: &[&str]) {
+    let upgrade = ["upgrade", "imagebatch", "charts/imagebatch", "--reuse-values", "--hide-notes"];
+    let values = values.iter().flat_map(|it| ["--set", it]);
+    helm_release(&upgrade.into_iter().chain(values).collect::<Vec<_>>());
+}
+
+/// Does something to the release, and waits until its controllers are the new ones.
+pub(crate) fn helm_release(arguments: &[&str]) {
+    let namespace = variable("DEMO_NAMESPACE");
+    let all = ["--namespace", &namespace].into_iter().chain(arguments.iter().copied());
+    let all: Vec<&str> = all.chain(["--wait", "--timeout=180s"]).collect();
+    run("helm", &all, "").unwrap_or_else(|error| panic!("helm {arguments:?}: {error}"));
+    kubectl(&["rollout", "status", "deployment/imagebatch-controller", "--timeout=120s"]);
 }
 
 /// Returns an object as JSON.
@@ -126,25 +148,31 @@ pub(crate) async fn records(collection: &str, uid: &str) -> Vec<Document> {
 
 /// A port-forward, which ends when it is dropped, or when nobody can hear any more what it says.
 pub(crate) struct Forward {
+    /// The port on this machine.
+    pub(crate) port: u16,
     _process: Child,
     _lines: Lines<BufReader<ChildStdout>>,
 }
 
+impl Forward {
+    /// Forwards a port to that of a Service.
+    pub(crate) async fn to(namespace: &str, service: &str, port: u16) -> Self {
+        let mut process = tokio::process::Command::new("kubectl")
+            .args(["--namespace", namespace, "port-forward", &format!("service/{service}"), &format!(":{port}")])
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("kubectl is in the path");
+        let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        let line = lines.next_line().await.expect("kubectl speaks").expect("kubectl says where it forwards");
+        let local = line.split(" -> ").next().and_then(|it| it.rsplit(':').next()).and_then(|it| it.parse().ok());
+        Self { port: local.expect("Forwarding from 127.0.0.1:PORT -> PORT"), _process: process, _lines: lines }
+    }
+}
+
 /// Returns the installation's database, as long as the port-forward lasts.
 pub(crate) async fn database() -> (Forward, mongodb::Database) {
-    let mut forward = tokio::process::Command::new("kubectl")
-        .args(["--namespace", &variable("DEMO_NAMESPACE"), "port-forward", "service/imagebatch-mongodb", ":27017"])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("kubectl is in the path");
-    let mut lines = BufReader::new(forward.stdout.take().expect("a pipe")).lines();
-    let line = lines.next_line().await.expect("kubectl speaks").expect("kubectl says where it forwards");
-    let port = line
-        .split(" -> ")
-        .next()
-        .and_then(|it| it.rsplit(':').next())
-        .expect("Forwarding from 127.0.0.1:PORT -> 27017");
+    let forward = Forward::to(&variable("DEMO_NAMESPACE"), "imagebatch-mongodb", 27_017).await;
     let secret = get("secret", "imagebatch-connection");
     let uri = secret["data"]["IMAGEBATCH_MONGODB_URI"].as_str().expect("a URI");
     let uri = String::from_utf8(base64(uri)).expect("text");
@@ -153,10 +181,10 @@ pub(crate) async fn database() -> (Forward, mongodb::Database) {
     let authorities = get("configmap", "imagebatch-ca");
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("imagebatch-ca.crt");
     std::fs::write(&file, authorities["data"]["ca.crt"].as_str().expect("PEM")).expect("it can be written");
-    let uri = uri.replace(host, &format!("127.0.0.1:{port}"));
+    let uri = uri.replace(host, &format!("127.0.0.1:{}", forward.port));
     let uri = uri.replace("/etc/imagebatch/ca/ca.crt", file.to_str().expect("text"));
     let client = mongodb::Client::with_uri_str(uri).await.expect("a URI");
-    (Forward { _process: forward, _lines: lines }, client.database("imagebatch"))
+    (forward, client.database("imagebatch"))
 }
 
 fn base64(text: &str) -> Vec<u8> {

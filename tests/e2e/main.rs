@@ -10,6 +10,8 @@ mod kubectl;
 mod kueue;
 mod lifecycle;
 mod nodes;
+mod plugin;
 mod rights;
+mod secured;
 mod upgrade;
 mod upload;

@@ -1,12 +1,11 @@
 //! A batch that runs while the release is upgraded and loses its rights beyond the namespace ends as if nothing had
 //! happened; a rollback gives the rights back.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::cluster::{
-    get, kubectl, many, names, origin, try_kubectl, upload_accepted, variable, wait_finished, wait_until,
+    get, helm_release, helm_upgrade, kubectl, many, names, origin, try_kubectl, upload_accepted, wait_finished,
+    wait_until,
 };
 
 #[tokio::test]
@@ -17,11 +16,7 @@ async fn a_batch_that_runs_while_the_controllers_are_replaced_ends() {
     let before = names("pods", "app.kubernetes.io/component=controller");
     let certificate = get("secret", "imagebatch-store-tls")["data"].clone();
 
-    let values = ["--set", "rbac.clusterWide=false", "--set", "controller.podAnnotations.upgraded=yes"];
-    helm(
-        &[&["upgrade", "imagebatch", "charts/imagebatch", "--reuse-values", "--hide-notes"], values.as_slice()]
-            .concat(),
-    );
+    helm_upgrade(&["rbac.clusterWide=false", "controller.podAnnotations.upgraded=yes"]);
     let batch = wait_finished(&id);
     let status = &batch["status"];
     assert_eq!((&status["succeeded"], &status["failed"]), (&json!(400), &json!(0)), "{status:#}");
@@ -47,21 +42,12 @@ async fn a_batch_that_runs_while_the_controllers_are_replaced_ends() {
     })
     .await;
 
-    helm(&["rollback", "imagebatch"]);
+    helm_release(&["rollback", "imagebatch"]);
     let listed = kubectl(&["get", "clusterroles", "--selector=app.kubernetes.io/part-of=imagebatch", "--output=name"]);
     assert_ne!(listed, "", "the controller has its rights again");
     assert_eq!(get("secret", "imagebatch-store-tls")["data"], certificate, "the stores' certificate stays");
     kubectl(&["delete", "imagebatch", "namespaced", &id]);
     kubectl(&["delete", "secret", "upgrade"]);
-}
-
-/// Does something to the release, and waits until its controllers are the new ones.
-fn helm(arguments: &[&str]) {
-    let mut helm = Command::new("helm");
-    helm.args(["--namespace", &variable("DEMO_NAMESPACE")]).args(arguments).args(["--wait", "--timeout=180s"]);
-    let output = helm.output().expect("helm is in the path");
-    assert!(output.status.success(), "helm {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    kubectl(&["rollout", "status", "deployment/imagebatch-controller", "--timeout=120s"]);
 }
 
 fn condition(batch: &Value, type_: &str) -> Value {

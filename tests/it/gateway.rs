@@ -1,16 +1,19 @@
 //! The gateway through HTTP, on the real API server, S3 and the MongoDB protocol.
 
 mod client;
+mod nginx;
 mod surroundings;
 
 mod absent;
-mod auth;
+pub(crate) mod auth;
 mod caching;
 mod cancel;
+mod cdn;
 mod connection;
 mod description;
 mod encrypted;
 mod images;
+mod killed;
 mod list;
 mod origins;
 mod page;

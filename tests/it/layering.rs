@@ -18,6 +18,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("gateway", &["api", "manifest", "failpoint", "metrics", "storage", "records", "telemetry"]),
     ("controller", &["api", "manifest", "failpoint", "metrics", "storage", "records", "egress", "telemetry"]),
     ("compressor", &["api", "manifest", "failpoint", "storage", "records", "egress", "telemetry"]),
+    // A client: it makes API keys and names retries as the gateway does.
+    ("plugin", &["api", "manifest", "gateway"]),
 ];
 
 /// Each executable, and what of the library it may use.
@@ -26,6 +28,7 @@ const EXECUTABLES: &[(&str, &[&str])] = &[
     // It prints the CustomResourceDefinition.
     ("controller", &["controller", "telemetry", "api"]),
     ("compressor", &["compressor", "telemetry"]),
+    ("kubectl-imagebatch", &["plugin", "telemetry"]),
 ];
 
 #[test]

@@ -18,6 +18,7 @@ mod manifest;
 mod messy;
 mod page;
 mod path;
+mod plugin;
 mod pods;
 mod queue;
 mod repeat;

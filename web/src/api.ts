@@ -48,18 +48,20 @@ export interface BatchSummary extends BatchRef {
   failed: number;
   saved?: string;
   createdTime?: string;
+  retryOf?: string;
 }
 
 export interface BatchStatus extends BatchSummary {
   rows?: number;
   keptOriginal: number;
+  /** Of the succeeded, those that an earlier batch has stored. */
+  reused?: number;
   bytesIn: number;
   bytesOut: number;
   imagesPerMinute?: number;
   estimatedCompletionTime?: string;
   startTime?: string;
   completionTime?: string;
-  retryOf?: string;
   retriedBy?: string[];
   /** The first 20; a row that was not worked on has no image. */
   failures: { row: number; image?: number; reason: string; detail: string }[];
@@ -147,12 +149,12 @@ async function once<T>(method: string, path: string, init: RequestInit): Promise
   try {
     response = await fetch(path, { ...init, method, headers, cache: 'no-store', credentials: 'same-origin' });
   } catch {
-    throw new Error('The gateway cannot be reached. Is there a network?');
+    throw new Error('The server cannot be reached. Is there a network?');
   }
   const json = /json/.test(response.headers.get('content-type') ?? '') ? await response.json() : undefined;
   if (response.ok) return json as T;
   if (response.status === 401 && path !== SESSION) unauthorized();
-  const unexplained = { title: '', code: '', detail: `The gateway answered ${response.status}.` };
+  const unexplained = { title: '', code: '', detail: `The server answered ${response.status}.` };
   throw new Failed({ ...unexplained, ...json, status: response.status });
 }
 
@@ -192,7 +194,7 @@ export function retryBatch(batch: BatchRef): Promise<BatchRef> {
 }
 
 export function cancelBatch(batch: BatchRef): Promise<unknown> {
-  return request('POST', batchPath(batch, '/cancel'));
+  return request('POST', batchPath(batch, '/cancel'), { body: JSON.stringify({ reason: 'asked for on the web page' }) });
 }
 
 export function listBatches(asked: { name: string; state: string }, cursor?: string): Promise<Page<BatchSummary>> {

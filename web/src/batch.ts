@@ -9,6 +9,9 @@ import { follow } from './live.ts';
 import { progressPanel } from './progress.ts';
 import { go, href } from './route.ts';
 
+/** Conditions that something is wrong, and the status that says so. */
+const HINDRANCES: Record<string, string> = { Reconciled: 'False', WorkersReady: 'False', WorkerStuck: 'True' };
+
 export function batchView(batch: BatchRef, signal: AbortSignal): HTMLElement {
   const view = h('div', { class: 'view', 'aria-busy': 'true' }, h('h1', { tabindex: -1 }, 'Batch'));
   void readBatch(batch).then(
@@ -27,6 +30,7 @@ function open(view: HTMLElement, first: BatchStatus, signal: AbortSignal): void 
   const actions = h('div', { class: 'actions' });
   const trouble = h('div', {});
   const lost = h('div', {});
+  const hindered = h('div', {});
   const failures = h('div', {});
   const images = gallery(() => status);
   const about = [`Request ${first.id}`, time(first.createdTime ?? first.startTime)].filter(Boolean).join(' · ');
@@ -34,20 +38,22 @@ function open(view: HTMLElement, first: BatchStatus, signal: AbortSignal): void 
   const heading = view.querySelector('h1') as HTMLElement;
   heading.textContent = first.displayName ?? 'Batch';
   document.title = `${heading.textContent} – ImageBatch`;
-  fill(view, h('div', { class: 'title' }, heading, h('p', { class: 'dim' }, about), related), progress.element, lost, actions, trouble, failures, images.element);
+  fill(view, h('div', { class: 'title' }, heading, h('p', { class: 'dim' }, about), related), progress.element, hindered, lost, actions, trouble, failures, images.element);
 
-  let ended: boolean | undefined;
+  let phase = '';
   let done = -1;
   const show = (next: BatchStatus) => {
     status = next;
     progress.update(next);
     fill(related, ...relatives(next));
-    if (done !== next.succeeded + next.failed || next.finished !== ended) images.refresh();
+    fill(hindered, hindranceBox(next));
+    const before = phase;
+    phase = next.finished ? 'ended' : next.status === 'Stopping' ? 'stopping' : 'running';
+    if (done !== next.succeeded + next.failed || phase !== before) images.refresh();
     done = next.succeeded + next.failed;
-    if (next.finished === ended) return;
-    ended = next.finished;
+    if (phase === before) return;
     const focused = actions.contains(document.activeElement);
-    fill(actions, ...(next.finished ? downloads(next) : [cancelButton(next, trouble)]));
+    fill(actions, ...(phase === 'ended' ? downloads(next) : phase === 'running' ? [cancelButton(next, trouble)] : []));
     actions.hidden = actions.children.length === 0;
     if (focused) (actions.querySelector<HTMLElement>('a') ?? heading).focus();
     fill(trouble);
@@ -59,12 +65,23 @@ function open(view: HTMLElement, first: BatchStatus, signal: AbortSignal): void 
   if (!first.finished) follow(first, signal, show, (text) => fill(lost, text ? alertBox('The progress cannot be read', text) : null));
 }
 
+/** Says why a batch does not get on, which mostly those can mend who run the installation. */
+function hindranceBox(status: BatchStatus): HTMLElement | null {
+  const wrong = status.finished ? [] : status.conditions.filter((it) => it.status === HINDRANCES[it.type]);
+  if (wrong.length === 0) return null;
+  return h('div', { class: 'note bad' },
+    h('strong', {}, 'The batch does not get on at the moment'),
+    h('p', {}, 'It goes on by itself once this is mended. If it lasts, tell whoever runs ImageBatch:'),
+    h('ul', {}, ...wrong.map((it) => h('li', {}, `${it.message} `, h('code', { class: 'code' }, it.reason)))));
+}
+
 function relatives(status: BatchStatus): (Node | string)[] {
-  const link = (id: string) => h('a', { href: href(`/batches/${id}`, { namespace: status.namespace }) }, 'another batch');
+  const link = (id: string, text: string) => h('a', { href: href(`/batches/${id}`, { namespace: status.namespace }) }, text);
   const parts: (Node | string)[] = [];
-  if (status.retryOf) parts.push('Fetches again what failed in ', link(status.retryOf), '. ');
+  const kept = status.reused ? `; ${counted(status.reused, 'image')} that it has done are taken over` : '';
+  if (status.retryOf) parts.push('Tries again what failed in ', link(status.retryOf, 'an earlier batch'), `${kept}. `);
   const retry = status.retriedBy?.at(-1);
-  if (retry) parts.push('What failed was fetched again in ', link(retry), '.');
+  if (retry) parts.push('What failed was tried again in ', link(retry, 'a later batch'), '.');
   return parts;
 }
 
@@ -72,7 +89,8 @@ function downloads(status: BatchStatus): HTMLElement[] {
   if (!status.links) return [];
   const all = h('a', { class: 'button', href: batchPath(status, '/output.csv'), download: '' }, 'Download the list');
   const failed = h('a', { class: 'button secondary', href: batchPath(status, '/failed.csv'), download: '' }, 'Download failed rows');
-  return status.failed > 0 ? [all, failed] : [all];
+  // Rows that were left out are in it as well.
+  return status.failed > 0 || status.failures.length > 0 ? [all, failed] : [all];
 }
 
 function retryButton(status: BatchStatus, trouble: HTMLElement): HTMLElement {

@@ -2,10 +2,9 @@
 
 import { listBatches, type BatchSummary } from './api.ts';
 import { alertBox, announce, fill, h } from './dom.ts';
-import { counted, time, words } from './format.ts';
+import { counted, STATES, stateWords, time } from './format.ts';
 import { current, href } from './route.ts';
 
-const STATES = ['Pending', 'Queued', 'Ingesting', 'Running', 'Reporting', 'Suspended', 'Stopping', 'Completed', 'ImagesFailed', 'InvalidSource', 'Cancelled', 'DeadlineExceeded', 'TooManyFailures'];
 /** Typing is over when nothing came for that long. */
 const PAUSE = 300;
 
@@ -14,7 +13,7 @@ export function batchesView(): HTMLElement {
   const name = h('input', { type: 'search', autocomplete: 'off', value: query.get('name') ?? '', oninput: () => later() });
   const state = h('select', { onchange: () => void load(false) },
     h('option', { value: '' }, 'All'),
-    ...STATES.map((it) => h('option', { value: it, selected: it === query.get('state') }, words(it))));
+    ...Object.entries(STATES).map(([it, text]) => h('option', { value: it, selected: it === query.get('state') }, text)));
   const list = h('ul', { class: 'batches' });
   const trouble = h('div', {});
   const more = h('button', { type: 'button', class: 'secondary', hidden: true, onclick: () => void load(true) }, 'Show more');
@@ -73,7 +72,7 @@ function item(batch: BatchSummary): HTMLElement {
   return h('li', {},
     h('a', { class: 'batch', href: href(`/batches/${batch.id}`, { namespace: batch.namespace }) },
       h('strong', {}, batch.displayName ?? batch.id),
-      h('span', { class: mood }, words(batch.status)),
-      h('span', { class: 'dim' }, [time(batch.createdTime), done].filter(Boolean).join(' · ')),
+      h('span', { class: mood }, stateWords(batch.status)),
+      h('span', { class: 'dim' }, [time(batch.createdTime), done, batch.retryOf ? 'retry of an earlier batch' : ''].filter(Boolean).join(' · ')),
       h('span', { class: 'dim' }, batch.saved ? `${batch.saved} smaller` : '')));
 }

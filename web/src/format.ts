@@ -44,9 +44,29 @@ export function span(seconds: number): string {
   return counted(Math.floor(minutes / 60), 'hour') + (rest ? ` ${counted(rest, 'minute')}` : '');
 }
 
-/** The word of a state, such as `ImagesFailed`, for people. */
-export function words(state: string): string {
-  if (state === 'ImagesFailed') return 'Finished, some images failed';
-  const text = state.replace(/([a-z])([A-Z])/g, '$1 $2').toLowerCase();
+/** What the states of a batch are to those who wait for it. */
+export const STATES: Record<string, string> = {
+  Pending: 'Waiting to start',
+  Queued: 'Waiting for its turn',
+  Ingesting: 'Reading the list',
+  Running: 'Making images smaller',
+  Reporting: 'Writing the new list',
+  Suspended: 'Paused',
+  Stopping: 'Stopping',
+  Completed: 'Finished',
+  ImagesFailed: 'Finished, some images failed',
+  InvalidSource: 'The list cannot be used',
+  Cancelled: 'Stopped',
+  DeadlineExceeded: 'Stopped, it took too long',
+  TooManyFailures: 'Stopped, too many images failed',
+};
+
+export function stateWords(state: string): string {
+  return STATES[state] ?? words(state);
+}
+
+/** The words of a code, such as `ImageNotFound`. */
+export function words(code: string): string {
+  const text = code.replace(/([a-z])([A-Z])/g, '$1 $2').toLowerCase();
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -8,9 +8,10 @@ import { slider } from './slider.ts';
 /** Returns the gallery of a batch. `refresh` reads again what is shown. */
 export function gallery(status: () => BatchStatus): { element: HTMLElement; refresh: () => void } {
   const cards = h('ul', { class: 'cards' });
+  const empty = h('p', { class: 'empty', hidden: true });
   const trouble = h('div', {});
   const more = h('button', { type: 'button', class: 'secondary', hidden: true, onclick: () => void further() }, 'Show more');
-  const element = h('section', { class: 'view', 'aria-labelledby': 'images' }, h('h2', { id: 'images' }, 'Images'), cards, trouble, more);
+  const element = h('section', { class: 'view', 'aria-labelledby': 'images' }, h('h2', { id: 'images' }, 'Images'), cards, empty, trouble, more);
   /** Where each page that is shown starts. */
   const starts: (string | undefined)[] = [undefined];
   let next: string | undefined;
@@ -39,6 +40,8 @@ export function gallery(status: () => BatchStatus): { element: HTMLElement; refr
       else cards.append(made);
     });
     shown = fresh;
+    empty.hidden = items.length > 0;
+    empty.textContent = status().finished ? 'There are none.' : 'They appear here once the list is read.';
     more.hidden = !next;
     fill(trouble);
   }

@@ -51,7 +51,7 @@ function showCorner(): void {
     }
   } }, 'Sign out');
   const signed = session?.signedIn && !session.authentication.includes('none');
-  fill(corner, ...(signed ? [h('span', { class: 'dim' }, session?.user ?? ''), out] : []), theme);
+  fill(corner, ...(signed ? [h('span', { class: 'user dim', title: session?.user }, session?.user ?? ''), out] : []), theme);
 }
 
 async function start(focus = false): Promise<void> {

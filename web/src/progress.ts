@@ -2,10 +2,13 @@
 
 import type { BatchStatus } from './api.ts';
 import { announce, fill, h } from './dom.ts';
-import { bytes, count, savings, span, words } from './format.ts';
+import { bytes, count, savings, span, stateWords } from './format.ts';
 
 /** Screen readers hear of each further quarter, not of each image. */
 const STEP = 25;
+
+/** States of which everything is said by their name and the figures. */
+const PLAIN = new Set(['Pending', 'Ingesting', 'Running', 'Reporting', 'Stopping', 'ImagesFailed']);
 
 /** Returns the panel and a function that shows a newer status in it. */
 export function progressPanel(): { element: HTMLElement; update: (status: BatchStatus) => void } {
@@ -21,14 +24,14 @@ export function progressPanel(): { element: HTMLElement; update: (status: BatchS
   const update = (status: BatchStatus) => {
     const done = status.succeeded + status.failed;
     const percent = status.images ? Math.floor((done / status.images) * 100) : 0;
-    state.textContent = words(status.status);
+    state.textContent = stateWords(status.status);
     share.textContent = status.images == null ? 'Images are being counted' : `${count(done)} of ${count(status.images)} images`;
     fillBar.style.setProperty('--done', `${percent}%`);
     bar.setAttribute('aria-valuenow', String(percent));
-    bar.setAttribute('aria-valuetext', `${percent}%, ${words(status.status)}`);
-    reason.textContent = status.conditions.find((it) => it.type === 'Succeeded')?.message ?? '';
+    bar.setAttribute('aria-valuetext', `${percent}%, ${stateWords(status.status)}`);
+    reason.textContent = PLAIN.has(status.status) ? '' : (status.conditions.find((it) => it.type === 'Succeeded')?.message ?? '');
     fill(stats, ...figures(status).map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
-    const step = status.finished ? words(status.status) : `${words(status.status)}, ${Math.floor(percent / STEP) * STEP}%`;
+    const step = status.finished ? stateWords(status.status) : `${stateWords(status.status)}, ${Math.floor(percent / STEP) * STEP}%`;
     if (step !== heard) announce(status.finished ? `${step}: ${count(status.succeeded)} images done, ${count(status.failed)} failed` : step);
     heard = step;
   };
@@ -42,7 +45,7 @@ function figures(status: BatchStatus): [string, string][] {
   ];
   if (status.keptOriginal) figures.push(['Kept as they were', count(status.keptOriginal)]);
   if (status.imagesPerMinute != null) figures.push(['Images a minute', count(status.imagesPerMinute)]);
-  if (!status.finished) figures.push(['Time left', timeLeft(status)]);
+  if (!status.finished && status.status !== 'Stopping') figures.push(['Time left', timeLeft(status)]);
   if (status.finished && status.startTime && status.completionTime) {
     figures.push(['Took', span((Date.parse(status.completionTime) - Date.parse(status.startTime)) / 1000)]);
   }

@@ -49,9 +49,12 @@ export function signInView(done: () => void): HTMLElement {
         }
       },
     },
-    h('label', {}, 'API key or token', key, h('small', { id: 'key-hint' }, 'It is not kept in this browser; a cookie that scripts cannot read stands for it.')),
+    h('label', {}, 'API key or token', key, h('small', { id: 'key-hint' }, 'This browser does not keep it. You stay signed in for eight hours at most.')),
     failure,
     h('div', { class: 'actions' }, h('button', { type: 'submit' }, 'Sign in')),
   );
-  return h('div', { class: 'view narrow' }, h('div', { class: 'title' }, h('h1', { tabindex: -1 }, 'Sign in')), form);
+  return h('div', { class: 'view narrow' }, h('div', { class: 'title' },
+      h('h1', { tabindex: -1 }, 'Sign in'),
+      h('p', { class: 'lead' }, 'With the key that you were given. Whoever runs ImageBatch for you makes one.')),
+    form);
 }

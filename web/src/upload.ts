@@ -154,7 +154,7 @@ export function uploadView(): HTMLElement {
     announce(`${counted(errorCount, 'problem')} found`);
     return [
       h('h2', {}, `${counted(errorCount, 'problem')} found`),
-      h('p', {}, `Nothing runs until ${errorCount === 1 ? 'it is' : 'they are'} mended: correct the CSV and drop it again${skippable ? ', or leave these rows out' : ''}.`),
+      h('p', {}, `Nothing runs until ${errorCount === 1 ? 'it is' : 'they are'} corrected: change the CSV and drop it again${skippable ? ', or leave these rows out' : ''}.`),
       skippable
         ? h('div', { class: 'actions' },
             h('button', { type: 'button', class: 'secondary', onclick: () => csv && void check(csv, { ...wanted, onInvalidRow: 'skip' }) }, 'Leave these rows out'))

@@ -80,6 +80,9 @@ pub struct OidcArgs {
     /// PEM file of the certificate authorities that the issuer's certificate may be of, besides the system's.
     #[arg(long, env = "IMAGEBATCH_OIDC_CA_FILE")]
     pub oidc_ca_file: Option<PathBuf>,
+    /// Seconds after which the issuer's keys are read again: a key that the issuer took back works no longer.
+    #[arg(long, env = "IMAGEBATCH_OIDC_KEYS_SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub oidc_keys_seconds: u16,
 }
 
 /// Shortest key of sessions.

@@ -1,5 +1,5 @@
 //! The decision about a request. Every route says the right that it needs, and is behind this; its handler gets
-//! the decision as a [`Scope`], and has no other way to a namespace.
+//! the decision as a `Scope`, and has no other way to a namespace.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub enum Access {
 /// What was decided: who asks, and in which namespace they may do what the route does.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
-    principal: Principal,
+    principal: Arc<Principal>,
     namespace: String,
     verb: &'static str,
 }
@@ -76,9 +76,9 @@ impl Scope {
         {
             return Err(batch::missing(namespace, name));
         }
-        // What is created has no name yet.
-        let name = name.filter(|_| *verb != "create");
-        if !right(verb, name).await? {
+        // Who gets a batch has been found to have the right; what is created has no name yet.
+        let is_known = *verb == "get" && name.is_some();
+        if !is_known && !right(verb, name.filter(|_| *verb != "create")).await? {
             let detail = format!("{:?} may not {verb} imagebatches in namespace {namespace:?}", principal.user);
             return Err(ApiError::new(Code::Forbidden, detail));
         }
@@ -97,8 +97,7 @@ impl<S: Sync> FromRequestParts<S> for Scope {
 
 /// Puts the decision before a route.
 pub(crate) fn guarded(state: &AppState, access: Access, route: MethodRouter<AppState>) -> MethodRouter<AppState> {
-    let limited = route.route_layer(from_fn_with_state(Arc::clone(&state.rate), rate::by_caller));
-    limited.route_layer(from_fn_with_state((state.clone(), access), decide))
+    route.route_layer(from_fn_with_state((state.clone(), access), decide))
 }
 
 async fn decide(
@@ -115,7 +114,7 @@ async fn decide(
     match scope(&state, access, asked).await {
         Ok(None) => {
             note("", "public");
-            next.run(request).await
+            rate::by_caller(&state.rate, request, next).await
         }
         Ok(Some(scope)) => {
             note(scope.user(), "allowed");
@@ -124,19 +123,16 @@ async fn decide(
                 // Else everybody is one, and is counted by address.
                 request.extensions_mut().insert(Caller(format!("user {}", scope.user())));
             }
-            let Some(action) = action else { return next.run(request).await };
+            let Some(action) = action else { return rate::by_caller(&state.rate, request, next).await };
             // A change runs to its end though its client goes away, so the line tells how it ended.
+            let submissions = state.submissions.clone();
             let change = async move {
-                let response = next.run(request).await;
+                let response = rate::by_caller(&state.rate, request, next).await;
                 audit(action, &scope, id.as_deref(), response.status());
                 response
             };
-            match state
-                .submissions
-                .spawn(change.in_current_span())
-                .await
-                .map_err(tokio::task::JoinError::try_into_panic)
-            {
+            let changed = submissions.spawn(change.in_current_span()).await;
+            match changed.map_err(tokio::task::JoinError::try_into_panic) {
                 Ok(response) => response,
                 Err(Ok(panic)) => resume_unwind(panic),
                 Err(Err(error)) => {
@@ -145,7 +141,7 @@ async fn decide(
             }
         }
         Err((principal, error)) => {
-            let user = principal.map(|it| it.user).unwrap_or_default();
+            let user = principal.map(|it| it.user.clone()).unwrap_or_default();
             let decision = if error.status() == StatusCode::UNAUTHORIZED { "unauthenticated" } else { "refused" };
             note(&user, decision);
             if let Some(action) = action {
@@ -168,7 +164,7 @@ struct Asked<'r> {
 }
 
 /// Who asked, as far as that is known, and why they may not.
-type Refusal = (Option<Principal>, ApiError);
+type Refusal = (Option<Arc<Principal>>, ApiError);
 
 async fn scope(state: &AppState, access: Access, asked: Asked<'_>) -> Result<Option<Scope>, Refusal> {
     let auth = &state.auth;
@@ -186,7 +182,7 @@ async fn scope(state: &AppState, access: Access, asked: Asked<'_>) -> Result<Opt
         let named = named(asked.query).or_else(|| principal.namespace.clone());
         named.unwrap_or_else(|| state.settings.namespace.clone())
     };
-    let scope = Scope { principal, namespace, verb };
+    let scope = Scope { principal: Arc::new(principal), namespace, verb };
     match (access, scope.check(state, asked.id).await) {
         (_, Ok(())) => Ok(Some(scope)),
         (Access::Image(_), Err(error)) if error.status().is_client_error() => {

@@ -2,6 +2,7 @@
 //! are old or a token names one that is not among them, at a bounded rate.
 
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -12,18 +13,17 @@ use reqwest::{Certificate, Client};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tracing::Instrument;
 use url::{Host, Url};
 
 use crate::gateway::error::{ApiError, Code};
 
-/// Longest time for one of the two documents.
+/// Longest time for the issuer's two documents.
 const FETCH: Duration = Duration::from_secs(5);
 /// Largest document.
 const MAX_BYTES: usize = 1024 * 1024;
-/// How old keys may be before they are read again.
-const FRESH: Duration = Duration::from_secs(10 * 60);
-/// How old they may be while the issuer cannot be reached.
+/// How old keys may be while the issuer cannot be reached.
 const USABLE: Duration = Duration::from_secs(60 * 60);
 /// Shortest pause between two tries, whatever tokens name.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -32,14 +32,33 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Jwks {
     issuer: Url,
     client: Client,
-    state: Mutex<State>,
+    /// How old keys may be before they are read again.
+    fresh: Duration,
+    known: RwLock<Known>,
+    /// When they were last tried to be read; locked while they are.
+    tried: Arc<Mutex<Option<Instant>>>,
 }
 
-#[derive(Default)]
-struct State {
-    keys: Vec<Jwk>,
+/// The keys that were read last.
+#[derive(Clone, Default)]
+struct Known {
+    keys: Arc<[Jwk]>,
     read: Option<Instant>,
-    tried: Option<Instant>,
+}
+
+impl Known {
+    fn is_younger_than(&self, age: Duration) -> bool {
+        self.read.is_some_and(|it| it.elapsed() < age)
+    }
+
+    /// Returns the key of that id; without one the only key there is.
+    fn pick(&self, kid: Option<&str>) -> Option<&Jwk> {
+        match (kid, &*self.keys) {
+            (Some(kid), keys) => keys.iter().find(|it| it.common.key_id.as_deref() == Some(kid)),
+            (None, [key]) => Some(key),
+            (None, _) => None,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -54,7 +73,7 @@ struct Published {
 }
 
 impl Jwks {
-    pub(super) fn new(issuer: &Url, ca_file: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) fn new(issuer: &Url, ca_file: Option<&Path>, fresh: Duration) -> anyhow::Result<Self> {
         check_url(issuer).context("--oidc-issuer")?;
         let mut client = Client::builder().timeout(FETCH).redirect(Policy::none());
         if let Some(path) = ca_file {
@@ -63,32 +82,52 @@ impl Jwks {
             client = client.tls_certs_merge(certificates);
         }
         let client = client.build().context("failed to set up the client of the OIDC issuer")?;
-        Ok(Self { issuer: issuer.clone(), client, state: Mutex::default() })
+        Ok(Self { issuer: issuer.clone(), client, fresh, known: RwLock::default(), tried: Arc::default() })
     }
 
     /// Returns the key of that id; without one the only key there is.
-    pub(super) async fn find(&self, kid: Option<&str>) -> Result<Option<Jwk>, ApiError> {
-        // Those who wait here get what the first of them has read.
-        let mut state = self.state.lock().await;
-        let is_old = state.read.is_none_or(|it| it.elapsed() > FRESH);
-        let may_try = state.tried.is_none_or(|it| it.elapsed() > PAUSE);
-        if (is_old || pick(&state.keys, kid).is_none()) && may_try {
-            state.tried = Some(Instant::now());
-            match self.read().await {
-                Ok(keys) => {
-                    tracing::info!(keys = keys.len(), "keys of the OIDC issuer read");
-                    *state = State { keys, read: Some(Instant::now()), ..*state };
-                }
-                Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "failed to read the keys of the OIDC issuer");
-                }
-            }
+    pub(super) async fn find(self: &Arc<Self>, kid: Option<&str>) -> Result<Option<Jwk>, ApiError> {
+        let known = self.known();
+        if let Some(key) = known.pick(kid).filter(|_| known.is_younger_than(self.fresh)) {
+            return Ok(Some(key.clone()));
         }
-        if state.read.is_none_or(|it| it.elapsed() > USABLE) {
+        // One request reads the keys. Those whose key is known do not wait for it: an issuer that hangs locks
+        // nobody out. The others get what it has read.
+        let tried = if known.pick(kid).is_some() && known.is_younger_than(USABLE) {
+            Arc::clone(&self.tried).try_lock_owned().ok()
+        } else {
+            Some(Arc::clone(&self.tried).lock_owned().await)
+        };
+        if let Some(tried) = tried.filter(|it| it.is_none_or(|it| it.elapsed() > PAUSE.min(self.fresh))) {
+            // A task of its own, which does not end with a client that goes away.
+            let refresh = tokio::spawn(Arc::clone(self).refresh(tried).in_current_span());
+            refresh.await.map_err(|error| {
+                ApiError::new(Code::Internal, "the OIDC issuer's keys could not be read").caused_by(error)
+            })?;
+        }
+        let known = self.known();
+        if !known.is_younger_than(USABLE) {
             let detail = "the OIDC issuer's keys cannot be read; try again";
             return Err(ApiError::new(Code::IssuerUnavailable, detail));
         }
-        Ok(pick(&state.keys, kid).cloned())
+        Ok(known.pick(kid).cloned())
+    }
+
+    fn known(&self) -> Known {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn refresh(self: Arc<Self>, mut tried: OwnedMutexGuard<Option<Instant>>) {
+        let read = tokio::time::timeout(FETCH, self.read()).await;
+        match read.context("the issuer did not answer in time").flatten() {
+            Ok(keys) => {
+                tracing::info!(keys = keys.len(), "keys of the OIDC issuer read");
+                let known = Known { keys: keys.into(), read: Some(Instant::now()) };
+                *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+            }
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "failed to read the keys of the OIDC issuer"),
+        }
+        *tried = Some(Instant::now());
     }
 
     async fn read(&self) -> anyhow::Result<Vec<Jwk>> {
@@ -114,14 +153,6 @@ impl Jwks {
             ensure!(body.len() <= MAX_BYTES, "{url} has more than {MAX_BYTES} bytes");
         }
         serde_json::from_slice(&body).with_context(|| format!("{url} cannot be understood"))
-    }
-}
-
-fn pick<'k>(keys: &'k [Jwk], kid: Option<&str>) -> Option<&'k Jwk> {
-    match (kid, keys) {
-        (Some(kid), keys) => keys.iter().find(|it| it.common.key_id.as_deref() == Some(kid)),
-        (None, [key]) => Some(key),
-        (None, _) => None,
     }
 }
 

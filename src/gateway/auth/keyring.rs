@@ -11,8 +11,8 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use tokio::sync::Notify;
 
-use super::api_key::{Entry, PEPPER, Pepper, id_of};
 use super::principal::Principal;
+use crate::api::api_key::{self, Entry, Pepper, id_of};
 use crate::gateway::error::{ApiError, Code, chain};
 
 /// How long the start waits for the Secret.
@@ -73,7 +73,7 @@ async fn follow(secrets: Api<Secret>, name: String, ring: Arc<RwLock<Option<Ring
                 if secret.is_none() {
                     tracing::warn!(secret = name, "there is no Secret of API keys: no key is valid");
                 }
-                let new = secret.map(Ring::of).unwrap_or_default();
+                let new = secret.as_ref().map(Ring::of).unwrap_or_default();
                 tracing::info!(secret = name, keys = new.entries.len(), "API keys read");
                 *ring.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(new);
                 read.notify_one();
@@ -88,26 +88,17 @@ async fn follow(secrets: Api<Secret>, name: String, ring: Arc<RwLock<Option<Ring
 
 impl Ring {
     /// Reads a Secret. An entry that is wrong costs only itself.
-    fn of(secret: Secret) -> Self {
-        let mut ring = Self::default();
-        for (id, value) in secret.data.unwrap_or_default() {
-            if id == PEPPER {
-                ring.pepper = Pepper::new(value.0.trim_ascii())
-                    .inspect_err(|error| tracing::error!(%error, "no API key is valid"))
-                    .ok();
-                continue;
-            }
-            match serde_json::from_slice::<Entry>(&value.0) {
-                Ok(entry) if !entry.user.is_empty() => {
-                    ring.entries.insert(id, entry);
-                }
+    fn of(secret: &Secret) -> Self {
+        let pepper = Pepper::of(secret).inspect_err(|error| tracing::error!(%error, "no API key is valid"));
+        let mut entries = BTreeMap::new();
+        for (id, entry) in api_key::list(secret) {
+            if let Some(entry) = entry {
+                entries.insert(id, entry);
+            } else {
                 // Its text could show what it holds.
-                _ => tracing::error!(
-                    id,
-                    "the entry of an API key is no JSON with hash, user and expires: it is left out"
-                ),
+                tracing::error!(id, "the entry of an API key is no JSON with hash, user and expires: it is left out");
             }
         }
-        ring
+        Self { pepper: pepper.ok().flatten(), entries }
     }
 }

@@ -1,6 +1,8 @@
 //! JWTs of an OpenID Connect issuer, verified here: signature, issuer, audience and times.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use jsonwebtoken::jwk::{Jwk, KeyAlgorithm, PublicKeyUse};
@@ -38,7 +40,7 @@ pub(super) struct Oidc {
     audience: String,
     username: Named,
     groups: Named,
-    jwks: Jwks,
+    jwks: Arc<Jwks>,
 }
 
 /// A claim, and what is put before its value.
@@ -55,10 +57,11 @@ struct Issued {
 impl Oidc {
     pub(super) fn new(args: &OidcArgs) -> anyhow::Result<Self> {
         let issuer = args.oidc_issuer.clone().context("--oidc-issuer is missing")?;
+        let fresh = Duration::from_secs(args.oidc_keys_seconds.into());
         // As tokens name it: a URL without a path is written without a slash mostly.
         let name = issuer.as_str().trim_end_matches('/').to_owned();
         Ok(Self {
-            jwks: Jwks::new(&issuer, args.oidc_ca_file.as_deref())?,
+            jwks: Arc::new(Jwks::new(&issuer, args.oidc_ca_file.as_deref(), fresh)?),
             issuer: name,
             audience: args.oidc_audience.clone().context("--oidc-audience is missing")?,
             username: Named { claim: args.oidc_username_claim.clone(), prefix: args.oidc_username_prefix.clone() },
@@ -136,7 +139,7 @@ mod tests {
             audience: "imagebatch".to_owned(),
             username: named(claim),
             groups: named("groups"),
-            jwks: Jwks::new(&issuer, None).expect("an issuer"),
+            jwks: Arc::new(Jwks::new(&issuer, None, Duration::MAX).expect("an issuer")),
         }
     }
 

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 /// Everybody, where nobody is authenticated.
 const ANONYMOUS: &str = "anonymous";
 /// The group of everybody who is authenticated, which the API server adds to those that it authenticates.
 pub(super) const AUTHENTICATED: &str = "system:authenticated";
 
 /// Who sends a request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Principal {
     pub(crate) user: String,
     pub(crate) uid: Option<String>,

@@ -7,6 +7,7 @@ use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use serde::Serialize;
 
 use super::cache::{self, Decisions};
 use super::principal::Principal;
@@ -18,7 +19,7 @@ const REVIEW: Duration = Duration::from_secs(5);
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
 /// A verb on one ImageBatch of a namespace, or on all of them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Right<'a> {
     pub(super) verb: &'a str,
     pub(super) namespace: &'a str,
@@ -47,17 +48,17 @@ impl Reviews {
 
     /// Returns who a token is of, if it is valid for this audience.
     pub(super) async fn principal(&self, token: &str) -> Result<Option<Principal>, ApiError> {
-        let key = cache::key(token.as_bytes());
-        if let Some(decision) = self.principals.get(&key) {
-            return Ok(decision.accepted());
-        }
+        self.principals.decide(cache::key(token.as_bytes()), self.review_token(token)).await
+    }
+
+    async fn review_token(&self, token: &str) -> Result<Option<Principal>, ApiError> {
         let spec = TokenReviewSpec { audiences: Some(vec![self.audience.clone()]), token: Some(token.to_owned()) };
         let review = TokenReview { spec, ..TokenReview::default() };
         let status = bounded(self.tokens.create(&PostParams::default(), &review)).await?.status.unwrap_or_default();
         // An authenticator that knows no audiences names none: its tokens are made for anybody.
         let is_ours = status.audiences.is_some_and(|it| it.contains(&self.audience));
         let user = status.user.filter(|_| status.authenticated == Some(true) && is_ours);
-        let principal = user.and_then(|user| {
+        Ok(user.and_then(|user| {
             let name = user.username.filter(|it| !it.is_empty())?;
             let account = name.strip_prefix(SERVICE_ACCOUNT).and_then(|it| it.split_once(':'));
             Some(Principal {
@@ -67,13 +68,18 @@ impl Reviews {
                 groups: user.groups.unwrap_or_default(),
                 extra: user.extra.unwrap_or_default(),
             })
-        });
-        self.principals.insert(key, principal.as_ref());
-        Ok(principal)
+        }))
     }
 
     /// Returns whether somebody has a right.
     pub(super) async fn grants(&self, principal: &Principal, right: Right<'_>) -> Result<bool, ApiError> {
+        let text = serde_json::to_vec(&(principal, right))
+            .map_err(|error| ApiError::new(Code::Internal, "the right cannot be asked for").caused_by(error))?;
+        let granted = self.rights.decide(cache::key(&text), self.review_access(principal, right)).await?;
+        Ok(granted.is_some())
+    }
+
+    async fn review_access(&self, principal: &Principal, right: Right<'_>) -> Result<Option<()>, ApiError> {
         let attributes = ResourceAttributes {
             group: Some("imagebatch.io".to_owned()),
             version: Some("v1alpha1".to_owned()),
@@ -92,17 +98,9 @@ impl Reviews {
             resource_attributes: Some(attributes),
             ..SubjectAccessReviewSpec::default()
         };
-        let text = serde_json::to_vec(&spec)
-            .map_err(|error| ApiError::new(Code::Internal, "the right cannot be asked for").caused_by(error))?;
-        let key = cache::key(&text);
-        if let Some(decision) = self.rights.get(&key) {
-            return Ok(decision.accepted().is_some());
-        }
         let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
         let status = bounded(self.access.create(&PostParams::default(), &review)).await?.status;
-        let granted = status.is_some_and(|it| it.allowed && it.denied != Some(true));
-        self.rights.insert(key, granted.then_some(&()));
-        Ok(granted)
+        Ok(status.filter(|it| it.allowed && it.denied != Some(true)).map(|_| ()))
     }
 }
 

@@ -37,7 +37,7 @@ oci_archive() { # FOLDER IMAGE CONFIGURATION ARCHIVE
         ",\"annotations\":{\"io.containerd.image.name\":\"$image\",\"org.opencontainers.image.ref.name\":\"${image##*:}\"}")
     printf '{"schemaVersion":2,"manifests":[%s]}' "$manifest" >"$layout/index.json"
     printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
-    tar --create --format=gnu --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
+    tar --create --format=gnu --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
         --directory "$layout" --file "$archive.new" .
     rm -rf "$layout"
     mv "$archive.new" "$archive"

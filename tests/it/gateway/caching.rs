@@ -1,7 +1,6 @@
 //! The chart's cache of images: nginx with the chart's configuration in front of a gateway. What it keeps is not
 //! asked for again.
 
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,55 +8,20 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use imagebatch::gateway;
 use reqwest::{Client, Response};
-use tokio::process::{Child, Command};
 
-use super::surroundings::{serve_router, until};
+use super::nginx::Nginx;
+use super::surroundings::serve_router;
 use crate::harness::Harness;
-use crate::harness::process::free_address;
 
 const CONFIG: &str = include_str!("../../../charts/imagebatch/files/image-cache.conf");
 
-/// A running nginx and its folder.
-struct Nginx {
-    url: String,
-    _process: Child,
-    _folder: Folder,
-}
-
-/// A folder that goes with its nginx.
-struct Folder(std::path::PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Nginx {
-    /// Starts nginx in front of a gateway, and waits until it answers.
-    async fn start(upstream: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("imagebatch-nginx-{}", uuid::Uuid::now_v7().simple()));
-        std::fs::create_dir(&folder).expect("a new folder");
-        let address = free_address();
-        let config = CONFIG
-            .replace("SCRATCH", folder.to_str().expect("text"))
-            .replace("MEGABYTES", "16")
-            .replace("LISTEN", &address.to_string())
-            .replace("UPSTREAM", upstream);
-        let file = folder.join("nginx.conf");
-        std::fs::write(&file, config).expect("a file");
-        let process = Command::new("/usr/sbin/nginx")
-            .args(["-g", "daemon off; master_process off;", "-e", "stderr", "-c"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| panic!("nginx cannot be started ({error}): tests/run it installs nginx-light"));
-        let url = format!("http://{address}");
-        let health = format!("{url}/healthz");
-        until("nginx answers", async || reqwest::get(&health).await.is_ok_and(|it| it.status() == 204)).await;
-        Self { url, _process: process, _folder: Folder(folder) }
-    }
+/// Starts the chart's cache in front of a gateway.
+pub(super) async fn image_cache(gateway: &str) -> Nginx {
+    Nginx::start(|folder, address| {
+        let config = CONFIG.replace("SCRATCH", folder).replace("MEGABYTES", "16");
+        config.replace("LISTEN", address).replace("UPSTREAM", gateway)
+    })
+    .await
 }
 
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
@@ -75,10 +39,12 @@ async fn a_second_request_does_not_reach_storage() {
     });
     let state = harness.state(harness.settings());
     let (gateway, _gateway) = serve_router(gateway::router(state).layer(count)).await;
-    let nginx = Nginx::start(&gateway).await;
+    let client = Client::builder().no_proxy().build().expect("a client");
+    let nginx = image_cache(&gateway).await;
+    let health = client.get(format!("{}/healthz", nginx.url)).send().await.expect("nginx answers");
+    assert_eq!(health.status(), 204);
     let image: Vec<u8> = (0..300_000_u32).map(|it| (it % 251) as u8).collect();
     let keys = harness.storage.keys().batch(&harness.namespace, "root");
-    let client = Client::builder().no_proxy().build().expect("a client");
     for (round, first_range) in [(1, None), (2, Some("bytes=10-19"))] {
         asked.store(0, Ordering::Relaxed);
         let sha256 = format!("{round:064}");

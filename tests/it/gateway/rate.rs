@@ -6,10 +6,12 @@ use axum::extract::connect_info::ConnectInfo;
 use imagebatch::gateway;
 use imagebatch::gateway::rate::RateArgs;
 use imagebatch::gateway::state::Settings;
-use reqwest::{Response, StatusCode};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams};
+use reqwest::{Method, Response, StatusCode};
 
-use super::client::{Asker, CSV, problem};
-use super::surroundings::serve_router;
+use super::client::{Asker, CSV, json, problem};
+use super::surroundings::{serve, serve_router, until};
 use crate::harness::{Harness, Running};
 
 /// Serves as if each request came from loopback by way of a trusted proxy.
@@ -60,6 +62,37 @@ async fn uploads_are_counted_apart() {
     assert_eq!(first.headers()["ratelimit-policy"], "\"uploads\";q=1;w=60");
     problem(gateway.upload("", "text/csv", CSV).await, 429, "TooManyRequests").await;
     assert_eq!(ask(&url, "/v1/batches/none", "").await.status(), StatusCode::NOT_FOUND, "it is no upload");
+}
+
+#[tokio::test]
+async fn a_namespace_has_so_many_rows_in_flight() {
+    let harness = Harness::start().await;
+    // Each upload has two rows.
+    let rate = RateArgs { max_rows_in_flight: 3, ..RateArgs::default() };
+    let (url, _gateway) = serve(harness.state(Settings { rate, ..harness.settings() })).await;
+    let gateway = Asker::new(&url);
+    let upload = async |key: &'static str| {
+        let request = gateway.request(Method::POST, "/v1/batches").header("content-type", "text/csv");
+        request.header("idempotency-key", key).body(CSV).send().await.expect("the gateway answers")
+    };
+    let first = json(upload("first").await).await["id"].clone();
+    // Until the watch has told of the first, others are accepted.
+    until("the namespace is full", async || gateway.upload("", "text/csv", CSV).await.status() == 429).await;
+    let refused = upload("second").await;
+    assert_eq!(refused.headers()["retry-after"], "30");
+    let refused = problem(refused, 429, "TooManyRowsInFlight").await;
+    assert_eq!((refused["maxRowsInFlight"].as_u64(), refused["rowsInFlight"].as_u64() >= Some(2)), (Some(3), true));
+    let kept = harness.objects().await.len();
+    let repeated = upload("first").await;
+    assert_eq!(repeated.status(), StatusCode::ACCEPTED, "a repeat adds nothing");
+    assert_eq!(json(repeated).await["id"], first);
+    assert_eq!(gateway.upload("?dryRun=true", "text/csv", CSV).await.status(), StatusCode::OK);
+    assert_eq!(harness.objects().await.len(), kept, "what is refused leaves nothing");
+
+    for batch in harness.batches().list(&ListParams::default()).await.expect("the API server answers") {
+        harness.batches().delete(&batch.name_any(), &DeleteParams::default()).await.expect("it can be deleted");
+    }
+    until("there is room again", async || upload("third").await.status() == StatusCode::ACCEPTED).await;
 }
 
 #[tokio::test]

@@ -59,8 +59,7 @@ async fn paths_and_methods_that_do_not_exist_are_problems_too() {
     let harness = Harness::start().await;
     let (url, _gateway) = harness.gateway().await;
     let gateway = Asker::new(&url);
-    let paths =
-        ["/", "/v1", "/v1/batches/", "/v1/batches/a/input.csv", "/v2/batches", "/images", "/images/", "/readyz"];
+    let paths = ["/v1", "/v1/batches/", "/v1/batches/a/input.csv", "/v2/batches", "/images", "/images/", "/readyz"];
     for path in paths {
         problem(gateway.get(path).await, 404, "NotFound").await;
     }

@@ -1,7 +1,10 @@
 //! What stands around a gateway: others than the harness', and what uploads leave there.
 
+use std::collections::BTreeSet;
+
 use axum::Router;
 use axum::http::Request;
+use futures::TryStreamExt;
 use imagebatch::gateway;
 use imagebatch::gateway::auth::Auth;
 use imagebatch::gateway::state::{AppState, Settings};
@@ -59,7 +62,7 @@ impl Harness {
         assert_eq!(self.unfinished_objects().await, 0);
         let batches = self.batches().list(&ListParams::default()).await.expect("the API server answers");
         assert_eq!(batches.items.len(), 0, "{batches:?}");
-        assert_eq!(self.recorded_requests().await, 0);
+        assert_eq!(self.recorded_requests().await, BTreeSet::new());
     }
 
     /// Returns how many objects of the test are being written in parts.
@@ -82,12 +85,14 @@ impl Harness {
         list.matches("<UploadId>").count()
     }
 
-    /// Returns how many requests are recorded.
-    pub(super) async fn recorded_requests(&self) -> u64 {
+    /// Returns the ids of all requests that are recorded, which are their batches' uids.
+    pub(super) async fn recorded_requests(&self) -> BTreeSet<String> {
         let value = |name: &str| self.environment()[name].as_str();
         let client = mongodb::Client::with_uri_str(value("IMAGEBATCH_MONGODB_URI")).await.expect("a MongoDB URI");
         let database = client.database(value("IMAGEBATCH_MONGODB_DATABASE"));
-        database.collection::<Document>("requests").count_documents(doc! {}).await.expect("MongoDB answers")
+        let found = database.collection::<Document>("requests").find(doc! {}).await.expect("MongoDB answers");
+        let records: Vec<Document> = found.try_collect().await.expect("MongoDB answers");
+        records.iter().map(|it| it.get_str("_id").expect("an id").to_owned()).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! HTTPS, as the gateway's executable serves it.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
@@ -57,7 +58,7 @@ impl Authority {
         ];
         all.extend(variables);
         let all: Vec<_> = all.into_iter().map(|(name, path)| (name, path.to_str().expect("text"))).collect();
-        Gateway::start_https(harness, &all).await
+        Gateway::start_https(harness, &all, Stdio::inherit()).await
     }
 
     /// Opens a connection; returns it with the certificate that it was shown.

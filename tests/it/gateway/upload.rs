@@ -107,7 +107,7 @@ async fn a_csv_becomes_a_batch() {
         assert_eq!((&status["id"], &status["rows"], &status["images"]), (&json!(id), &json!(2), &json!(3)), "{status}");
     }
     assert_eq!(harness.objects().await.len(), 5, "one object an upload, and nothing else");
-    assert_eq!(harness.recorded_requests().await, 5);
+    assert_eq!(harness.recorded_requests().await.len(), 5);
 }
 
 #[tokio::test]

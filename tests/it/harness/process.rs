@@ -32,9 +32,9 @@ impl Gateway {
         Self::launch(harness, "http", &[&plain, variables].concat(), log).await
     }
 
-    /// Starts a gateway that is given a certificate.
-    pub(crate) async fn start_https(harness: &Harness, variables: &[(&str, &str)]) -> Self {
-        Self::launch(harness, "https", variables, Stdio::inherit()).await
+    /// Starts a gateway that is given a certificate and writes its log there.
+    pub(crate) async fn start_https(harness: &Harness, variables: &[(&str, &str)], log: Stdio) -> Self {
+        Self::launch(harness, "https", variables, log).await
     }
 
     async fn launch(harness: &Harness, scheme: &str, variables: &[(&str, &str)], log: Stdio) -> Self {

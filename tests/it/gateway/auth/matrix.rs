@@ -117,6 +117,35 @@ async fn each_route_has_a_decision_for_each_caller() {
 }
 
 #[tokio::test]
+async fn the_document_says_who_may_ask() {
+    let target = Target::start().await;
+    let (url, _gateway) = target.world.private_gateway().await;
+    let gateway = Asker::new(&url);
+    let document: Value = gateway.get("/openapi.json").await.json().await.expect("JSON");
+    let mut secured = 0;
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let path = path.replace("{id}", "absent").replace("{name}", "absent").replace("{key}", &target.image);
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method");
+            let answer = gateway.request(method.clone(), &path).send().await.expect("the gateway answers");
+            let (status, challenge) = (answer.status().as_u16(), answer.headers().contains_key("www-authenticate"));
+            let case = format!("anonymous {method} {path}: {status}");
+            if operation["security"].is_array() {
+                secured += 1;
+                assert_eq!((status, challenge), (401, true), "{case}");
+                assert!(operation["responses"]["401"].is_object(), "{case}");
+                assert!(operation["x-kubernetes-verb"].is_string(), "{case}");
+            } else {
+                assert!(![401, 403].contains(&status) && !challenge, "{case}");
+                assert!(operation["x-kubernetes-verb"].is_null(), "{case}");
+            }
+        }
+    }
+    let guarded = routes().into_iter().filter(|it| it.access != Access::Public).count();
+    assert_eq!(secured, guarded);
+}
+
+#[tokio::test]
 async fn without_authentication_everybody_may_do_everything() {
     let target = Target::start().await;
     let (url, _gateway) = target.world.gateway(&["--authentication=none"]).await;

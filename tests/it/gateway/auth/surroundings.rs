@@ -1,51 +1,52 @@
 //! Two namespaces, in the first of which a user has all rights and a stranger none; the tokens of both for each
 //! way to authenticate.
 
-use std::collections::BTreeMap;
+pub(super) mod issuer;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::routing::get;
-use axum::{Json, Router};
 use clap::Parser;
+use imagebatch::api::api_key::{self, Owner};
 use imagebatch::gateway::auth::Auth;
-use imagebatch::gateway::auth::api_key::{self, Owner, PEPPER, Pepper};
 use imagebatch::gateway::auth::args::AuthArgs;
 use imagebatch::gateway::state::{AppState, Settings};
 use jiff::{SignedDuration, Timestamp};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, encode};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::PostParams;
-use rcgen::KeyPair;
+use reqwest::{Method, Response};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::gateway::surroundings::{serve, serve_router};
+use issuer::Issuer;
+
+use crate::gateway::client::Asker;
+use crate::gateway::surroundings::serve;
 use crate::harness::{Harness, Running};
 
 /// What is sent instead of a token.
 pub(super) const MALFORMED: &str = "not.a.token";
 const AUDIENCE: &str = "imagebatch";
-const PEPPER_TEXT: &str = "0123456789abcdef0123456789abcdef";
 /// Entry of the Secret that is revoked by [`World::revoke`].
 const SHOP: &str = "shop";
 
 /// One caller's tokens, or what looks like one.
-pub(super) struct Tokens {
+pub(crate) struct Tokens {
     pub(super) mode: &'static str,
     pub(super) expired: String,
     pub(super) wrong_audience: String,
     pub(super) unauthorized: String,
-    pub(super) authorized: String,
+    pub(crate) authorized: String,
 }
 
 /// Everything around the gateways of a test.
-pub(super) struct World {
-    pub(super) harness: Harness,
+pub(crate) struct World {
+    pub(crate) harness: Harness,
     /// The other namespace.
     pub(super) other: String,
     pub(super) issuer: Issuer,
@@ -58,7 +59,7 @@ struct Arguments {
 }
 
 impl World {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let harness = Harness::start().await;
         let other = format!("{}-b", harness.namespace);
         let namespace: Namespace = object(json!({ "metadata": { "name": other } }));
@@ -99,11 +100,15 @@ impl World {
 
     /// Runs a gateway of both namespaces with further arguments.
     pub(super) async fn gateway(&self, arguments: &[&str]) -> (String, Running) {
+        self.gateway_with(self.harness.settings(), arguments).await
+    }
+
+    async fn gateway_with(&self, settings: Settings, arguments: &[&str]) -> (String, Running) {
         let arguments = ["test"].iter().chain(arguments);
         let args = Arguments::parse_from(arguments).auth;
         let a = &self.harness.namespace;
         let auth = Auth::connect(&args, &self.harness.client, a).await.expect("valid arguments");
-        serve(self.state(auth)).await
+        serve(self.state(auth, settings)).await
     }
 
     /// Returns the arguments of a gateway that knows all ways.
@@ -119,16 +124,21 @@ impl World {
 
     /// Runs a gateway that knows all ways, and has private images.
     pub(super) async fn private_gateway(&self) -> (String, Running) {
+        self.private_gateway_with(self.harness.settings()).await
+    }
+
+    /// Runs the same with other settings.
+    pub(super) async fn private_gateway_with(&self, settings: Settings) -> (String, Running) {
         let mut arguments = self.arguments();
         arguments.push("--private-images".to_owned());
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        self.gateway(&arguments).await
+        self.gateway_with(settings, &arguments).await
     }
 
-    fn state(&self, auth: Arc<Auth>) -> AppState {
+    fn state(&self, auth: Arc<Auth>, settings: Settings) -> AppState {
         let Harness { namespace, storage, records, client, .. } = &self.harness;
         let namespaces = vec![namespace.clone(), self.other.clone()];
-        let settings = Settings { namespaces, ..self.harness.settings() };
+        let settings = Settings { namespaces, ..settings };
         AppState::new(settings, auth, storage.clone(), records.clone(), client.clone())
     }
 
@@ -170,84 +180,42 @@ impl World {
         }
     }
 
-    async fn api_keys(&self) -> Tokens {
-        let (pepper, foreign) = (Pepper::new(PEPPER_TEXT.as_bytes()), Pepper::new(&[7; 32]));
-        let (pepper, foreign) = (pepper.expect("a pepper"), foreign.expect("a pepper"));
+    /// Makes the Secret of API keys.
+    pub(crate) async fn api_keys(&self) -> Tokens {
         let a = &self.harness.namespace;
-        let mut data = BTreeMap::from([(PEPPER.to_owned(), PEPPER_TEXT.to_owned())]);
-        let mut key = |id: &str, user: String, hours: i64, pepper: &Pepper| {
+        let (mut ours, mut foreign) = (Secret::default(), Secret::default());
+        ours.metadata.name = Some("keys".to_owned());
+        let key = |secret: &mut Secret, id: &str, user: &str, hours: i64| {
             let expires = Timestamp::now() + SignedDuration::from_hours(hours);
-            let owner = Owner { user, groups: Vec::new(), namespace: Some(a.clone()), expires };
-            let (key, entry) = api_key::create(id, owner, pepper).expect("a key");
-            data.insert(id.to_owned(), serde_json::to_string(&entry).expect("JSON"));
-            key.expose_secret().to_owned()
+            let owner = Owner { user: user.to_owned(), groups: Vec::new(), namespace: Some(a.clone()), expires };
+            api_key::add(secret, id, owner).expect("a key").expose_secret().to_owned()
         };
         let shop = format!("key-shop-{a}");
+        key(&mut ours, "foreign", &shop, 1);
         let tokens = Tokens {
             mode: "api-key",
-            expired: key("old", shop.clone(), -1, &pepper),
-            // Keys have no audience: this one is of another installation.
-            wrong_audience: key("foreign", shop.clone(), 1, &foreign),
-            unauthorized: key("stranger", "key-stranger".to_owned(), 1, &pepper),
-            authorized: key(SHOP, shop, 1, &pepper),
+            expired: key(&mut ours, "old", &shop, -1),
+            // Keys have no audience: this one is of another installation, with the id of one of ours.
+            wrong_audience: key(&mut foreign, "foreign", &shop, 1),
+            unauthorized: key(&mut ours, "stranger", "key-stranger", 1),
+            authorized: key(&mut ours, SHOP, &shop, 1),
         };
-        let secret: Secret = object(json!({ "metadata": { "name": "keys" }, "stringData": data }));
-        create(self.api(a), &secret).await;
+        create(self.api(a), &ours).await;
         tokens
     }
 
     /// Takes the authorized API key away.
     pub(super) async fn revoke(&self) {
-        let patch = kube::api::Patch::Merge(json!({ "data": { SHOP: null } }));
         let secrets = self.api::<Secret>(&self.harness.namespace);
-        secrets.patch("keys", &kube::api::PatchParams::default(), &patch).await.expect("the Secret is there");
+        let mut keys = secrets.get("keys").await.expect("the Secret is there");
+        assert!(api_key::remove(&mut keys, SHOP));
+        secrets.replace("keys", &PostParams::default(), &keys).await.expect("nobody else writes it");
     }
 }
 
-/// An OpenID Connect issuer on the loopback.
-pub(super) struct Issuer {
-    pub(super) url: String,
-    key: KeyPair,
-    _server: Running,
-}
-
-impl Issuer {
-    async fn start() -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let [_, point @ ..] = key.public_key_raw() else { panic!("a point") };
-        let (x, y) = point.split_at(point.len() / 2);
-        let keys = json!({ "keys": [
-            { "kty": "unknown", "kid": "other" },
-            { "kty": "EC", "crv": "P-256", "kid": "first", "alg": "ES256", "use": "sig", "x": base64(x), "y": base64(y) },
-        ] });
-        // The document names the address, which is known once there is a server.
-        let address = Arc::new(std::sync::OnceLock::<String>::new());
-        let own = Arc::clone(&address);
-        let discovery = move || {
-            let url = own.get().cloned().unwrap_or_default();
-            async move { Json(json!({ "issuer": url, "jwks_uri": format!("{url}/keys") })) }
-        };
-        let router = Router::new()
-            .route("/.well-known/openid-configuration", get(discovery))
-            .route("/keys", get(|| async { Json(keys) }));
-        let (url, server) = serve_router(router).await;
-        address.set(url.clone()).expect("it is set once");
-        Self { url, key, _server: server }
-    }
-
-    pub(super) fn claims(&self, sub: &str, aud: &str, seconds: i64) -> Value {
-        let now = Timestamp::now().as_second();
-        json!({ "iss": self.url, "sub": sub, "aud": aud, "exp": now + seconds, "nbf": now - 3_600 })
-    }
-
-    pub(super) fn token(&self, claims: &Value) -> String {
-        Self::token_of(claims, "first", &self.key)
-    }
-
-    pub(super) fn token_of(claims: &Value, kid: &str, key: &KeyPair) -> String {
-        let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::ES256) };
-        encode(&header, claims, &EncodingKey::from_ec_der(&key.serialize_der())).expect("a token")
-    }
+/// Asks a gateway with a token.
+pub(super) async fn ask(gateway: &Asker, method: Method, path: &str, token: &str) -> Response {
+    gateway.request(method, path).bearer_auth(token).send().await.expect("the gateway answers")
 }
 
 /// Returns a token of the API server as it was hours ago, signed by its key.
@@ -266,10 +234,6 @@ fn expired(token: &str) -> String {
         _ => EncodingKey::from_rsa_der(&der),
     };
     encode(&header, &claims, &key).expect("a token")
-}
-
-fn base64(bytes: &[u8]) -> String {
-    base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, bytes)
 }
 
 fn object<K: DeserializeOwned>(value: Value) -> K {
