@@ -2,6 +2,8 @@
 
 mod upgrade;
 
+use std::path::Path;
+
 use imagebatch::api::image_batch::{ImageBatch, crd_yaml};
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
@@ -106,6 +108,37 @@ async fn defaults_are_filled_in_and_the_source_is_immutable() {
     patch(&api, &json!({ "parallelism": 5, "deletionPolicy": "Delete" })).await.expect("these may change");
     let scale = harness.batches().get_scale("a").await.expect("a scale subresource");
     assert_eq!(scale.spec.and_then(|it| it.replicas), Some(5));
+}
+
+/// Returns the ImageBatches that a document shows as YAML.
+fn shown(document: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(document).expect("a document");
+    let blocks = text.split("```yaml\n").skip(1).filter_map(|block| block.split("```").next());
+    let shown = blocks.filter(|it| it.contains("kind: ImageBatch"));
+    shown
+        .map(|it| serde_saphyr::from_str(it).unwrap_or_else(|error| panic!("{}: {error}", document.display())))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_examples_of_the_documents_are_accepted() {
+    let harness = Harness::start().await;
+    let api = dynamic(&harness);
+    let documents = std::fs::read_dir("docs").expect("the documents").map(|it| it.expect("an entry").path());
+    let documents = documents.filter(|it| it.extension().is_some_and(|it| it == "md")).chain(["README.md".into()]);
+    let mut accepted = 0;
+    for document in documents {
+        for mut example in shown(&document) {
+            let metadata = example["metadata"].as_object_mut().expect("metadata");
+            metadata.remove("namespace");
+            let name = metadata["name"].as_str().expect("a name").to_owned();
+            let dry = PatchParams::apply("it").dry_run();
+            let answer = api.patch(&name, &dry, &Patch::Apply(&example)).await;
+            answer.unwrap_or_else(|error| panic!("{}: {name}: {error}", document.display()));
+            accepted += 1;
+        }
+    }
+    assert!(accepted >= 3, "{accepted} examples were found");
 }
 
 fn dynamic(harness: &Harness) -> Api<DynamicObject> {
