@@ -1,14 +1,13 @@
 //! What the gateway works with: a namespace of the run's own, a user with an API key and the rights of a user, and
 //! a batch that runs.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use imagebatch::api::api_key::{self, Owner};
 use imagebatch::api::image_batch::ImageBatch;
-use imagebatch::gateway::auth::api_key::{self, Owner, PEPPER, Pepper};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -53,14 +52,12 @@ impl World {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gateway");
         std::fs::create_dir_all(&folder)?;
 
-        let pepper = api_key::new_pepper()?;
         let expires = Timestamp::now() + SignedDuration::from_hours(1);
         let owner = Owner { user: USER.to_owned(), groups: Vec::new(), namespace: Some(namespace.clone()), expires };
-        let (key, entry) = api_key::create(USER, owner, &Pepper::new(pepper.expose_secret().as_bytes())?)?;
-        let data =
-            BTreeMap::from([(PEPPER, pepper.expose_secret().to_owned()), (USER, serde_json::to_string(&entry)?)]);
+        let mut keys = Secret::default();
+        let key = api_key::add(&mut keys, USER, owner)?;
         let world = Self { client, namespace, key: key.expose_secret().to_owned(), folder };
-        world.create::<Secret>(json!({ "metadata": { "name": KEYS }, "stringData": data })).await?;
+        world.create::<Secret>(json!({ "metadata": { "name": KEYS }, "data": keys.data })).await?;
         let rules =
             json!([{ "apiGroups": ["imagebatch.io"], "resources": ["imagebatches"], "verbs": ["create", "get"] }]);
         world.create::<Role>(json!({ "metadata": { "name": USER }, "rules": rules })).await?;
