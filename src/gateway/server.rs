@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::connect_info::ConnectInfo;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -15,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::Layer;
+use tower::{Layer, ServiceExt};
 
 use super::error::chain;
 use super::tls::Tls;
@@ -102,9 +104,9 @@ async fn connect(
     watcher: Watcher,
 ) -> Result<(), Failure> {
     stream.set_nodelay(true)?;
-    let Some(tls) = tls else { return talk(stream, peer, http, router, watcher).await };
+    let Some(tls) = tls else { return talk(stream, peer, http, router, watcher, HEADERS).await };
     let stream = tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await??;
-    talk(stream, peer, http, router, watcher).await
+    talk(stream, peer, http, router, watcher, HEADERS).await
 }
 
 async fn talk(
@@ -113,9 +115,24 @@ async fn talk(
     http: &Http,
     router: Router,
     watcher: Watcher,
+    headers: Duration,
 ) -> Result<(), Failure> {
-    let service = TowerToHyperService::new(axum::Extension(ConnectInfo(peer)).layer(router));
-    watcher.watch(http.serve_connection(TokioIo::new(stream), service).into_owned()).await
+    let begun = CancellationToken::new();
+    let begins = begun.clone();
+    let service = axum::Extension(ConnectInfo(peer)).layer(router).map_request(move |request: Request<Incoming>| {
+        begins.cancel();
+        request
+    });
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
+    let connection = watcher.watch(connection);
+    tokio::pin!(connection);
+    // hyper's own time begins once it knows the version of HTTP, for which it waits without end.
+    tokio::select! {
+        result = &mut connection => return result,
+        () = begun.cancelled() => {}
+        () = tokio::time::sleep(headers) => return Err("no request came in time".into()),
+    }
+    connection.await
 }
 
 #[cfg(test)]
@@ -132,7 +149,8 @@ mod tests {
         let router = Router::new().fallback(async || "answered");
         let connections = GracefulShutdown::new();
         let (http, watcher) = (http(headers), connections.watcher());
-        let serve = async { talk(server, SocketAddr::from(([127, 0, 0, 1], 1)), &http, router, watcher).await };
+        let serve =
+            async { talk(server, SocketAddr::from(([127, 0, 0, 1], 1)), &http, router, watcher, headers).await };
         let ask = async {
             client.write_all(sent).await.expect("the server is there");
             let mut answer = Vec::new();
@@ -147,7 +165,9 @@ mod tests {
     #[tokio::test]
     async fn who_dawdles_with_headers_is_cut_off() {
         let short = Duration::from_millis(50);
-        assert_eq!(answer(short, b"GET / HTTP/1.1\r\nhost: any\r\nx-slow: ").await, "");
+        for sent in ["", "PRI * HTTP/2", "GET / HTTP/1.1\r\nhost: any\r\nx-slow: "] {
+            assert_eq!(answer(short, sent.as_bytes()).await, "", "{sent:?}");
+        }
         // After an answer the time begins anew.
         let answer = answer(short, b"GET / HTTP/1.1\r\nhost: any\r\n\r\nGET /").await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("answered"), "{answer:?}");
