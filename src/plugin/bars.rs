@@ -93,18 +93,10 @@ fn state_line(batch: &ImageBatch) -> String {
 /// Returns further figures, each behind a comma.
 fn detail(batch: &ImageBatch, now: Timestamp) -> String {
     let Some(status) = &batch.status else { return String::new() };
-    let mut detail = String::new();
-    if status.failed > 0 {
-        detail += &format!(", {} failed", status.failed);
-    }
-    if let Some(saved) = &status.saved {
-        detail += &format!(", {saved} saved ({})", bytes(status.bytes_saved));
-    }
-    if let Some(speed) = status.images_per_minute {
-        detail += &format!(", {speed} images/min");
-    }
-    if let Some(end) = &status.estimated_completion_time {
-        detail += &format!(", {} left", span(end.0.duration_since(now).as_secs().max(0)));
-    }
-    detail
+    let failed = (status.failed > 0).then(|| format!("{} failed", status.failed));
+    let saved = status.saved.as_ref().map(|it| format!("{it} saved ({})", bytes(status.bytes_saved)));
+    let speed = status.images_per_minute.map(|it| format!("{it} images/min"));
+    let end = status.estimated_completion_time.as_ref().map(|it| it.0.duration_since(now).as_secs().max(0));
+    let left = end.map(|it| format!("{} left", span(it)));
+    [failed, saved, speed, left].into_iter().flatten().map(|it| format!(", {it}")).collect()
 }

@@ -56,7 +56,9 @@ pub(super) async fn failures(cluster: &Cluster, gateway: &Gateway<'_>, args: &Fa
         note(&format!("no image of batch {:?} failed so far", args.name));
     } else {
         let mut table = failure_table();
-        failures.iter().for_each(|it| table.add(failure_cells(it)));
+        for failure in &failures {
+            table.add(failure_cells(failure));
+        }
         print(&table.to_string())?;
     }
     Ok(End::Done)

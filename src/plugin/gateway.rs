@@ -29,6 +29,7 @@ use forward::Forward;
 
 /// Where the gateway is, and as whom it is spoken to.
 #[derive(Args, Debug, Clone)]
+#[expect(clippy::struct_field_names, reason = "the flags stand beside those of the commands")]
 #[command(next_help_heading = "Gateway")]
 pub(super) struct GatewayArgs {
     /// URL of the gateway; by default it is reached by a port-forward to one of its pods.

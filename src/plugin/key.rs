@@ -115,13 +115,12 @@ async fn create(cluster: &Cluster, keys: &Keys, asked: &CreateArgs, format: Opti
         bail!("there is a key {:?} already: revoke it first, or take another name", asked.id);
     }
     let mut entries: BTreeMap<String, String> = BTreeMap::new();
-    let pepper = match data.get(PEPPER) {
-        Some(pepper) => String::from_utf8(pepper.0.trim_ascii().to_vec()).context("the Secret's pepper is no text")?,
-        None => {
-            let pepper = api_key::new_pepper()?.expose_secret().to_owned();
-            entries.insert(PEPPER.to_owned(), pepper.clone());
-            pepper
-        }
+    let pepper = if let Some(pepper) = data.get(PEPPER) {
+        String::from_utf8(pepper.0.trim_ascii().to_vec()).context("the Secret's pepper is no text")?
+    } else {
+        let pepper = api_key::new_pepper()?.expose_secret().to_owned();
+        entries.insert(PEPPER.to_owned(), pepper.clone());
+        pepper
     };
     let owner = Owner {
         user: asked.user.clone(),
@@ -131,18 +130,15 @@ async fn create(cluster: &Cluster, keys: &Keys, asked: &CreateArgs, format: Opti
     };
     let (key, entry) = api_key::create(&asked.id, owner, &Pepper::new(pepper.as_bytes())?)?;
     entries.insert(asked.id.clone(), serde_json::to_string(&entry)?);
-    match &found {
-        Some(found) => {
-            let encode = |text: String| k8s_openapi::ByteString(text.into_bytes());
-            let entries: BTreeMap<_, _> = entries.into_iter().map(|(id, text)| (id, encode(text))).collect();
-            keys.change(found, json!(entries)).await?;
-        }
-        None => {
-            let metadata = ObjectMeta { name: Some(keys.name.clone()), ..ObjectMeta::default() };
-            let secret = Secret { metadata, string_data: Some(entries), ..Secret::default() };
-            let what = format!("create Secret {:?} in namespace {:?}", keys.name, keys.namespace);
-            bounded(&what, keys.api.create(&PostParams::default(), &secret)).await?;
-        }
+    if let Some(found) = &found {
+        let encode = |text: String| k8s_openapi::ByteString(text.into_bytes());
+        let entries: BTreeMap<_, _> = entries.into_iter().map(|(id, text)| (id, encode(text))).collect();
+        keys.change(found, json!(entries)).await?;
+    } else {
+        let metadata = ObjectMeta { name: Some(keys.name.clone()), ..ObjectMeta::default() };
+        let secret = Secret { metadata, string_data: Some(entries), ..Secret::default() };
+        let what = format!("create Secret {:?} in namespace {:?}", keys.name, keys.namespace);
+        bounded(&what, keys.api.create(&PostParams::default(), &secret)).await?;
     }
     match format {
         Some(format) => {

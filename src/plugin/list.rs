@@ -65,7 +65,9 @@ pub(super) async fn list(cluster: &Cluster, gateway: &Gateway<'_>, args: &ListAr
     }
     let columns = Columns { namespace: args.all_namespaces, wide: args.output == Some(Format::Wide) };
     let (mut table, now) = (columns.table(), Timestamp::now());
-    lines.iter().for_each(|it| table.add(columns.cells(it, now)));
+    for line in &lines {
+        table.add(columns.cells(line, now));
+    }
     print(&table.to_string())?;
     Ok(End::Done)
 }

@@ -131,13 +131,14 @@ pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
 /// Returns seconds as kubectl writes them.
 pub(super) fn span(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let with = |whole: String, rest: i64, unit: &str| if rest > 0 { format!("{whole}{rest}{unit}") } else { whole };
     match seconds {
         ..120 => format!("{seconds}s"),
-        ..600 if seconds % 60 > 0 => format!("{minutes}m{}s", seconds % 60),
-        ..10_800 => format!("{minutes}m"),
-        ..28_800 if minutes % 60 > 0 => format!("{hours}h{}m", minutes % 60),
-        ..172_800 => format!("{hours}h"),
-        ..691_200 if hours % 24 > 0 => format!("{days}d{}h", hours % 24),
+        120..600 => with(format!("{minutes}m"), seconds % 60, "s"),
+        600..10_800 => format!("{minutes}m"),
+        10_800..28_800 => with(format!("{hours}h"), minutes % 60, "m"),
+        28_800..172_800 => format!("{hours}h"),
+        172_800..691_200 => with(format!("{days}d"), hours % 24, "h"),
         _ => format!("{days}d"),
     }
 }

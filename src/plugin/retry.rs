@@ -48,7 +48,7 @@ pub(super) async fn retry(cluster: &Cluster, args: &RetryArgs) -> anyhow::Result
     match (args.output, data) {
         (_, Some(data)) if !args.wait => print_data(data, &retry)?,
         (None | Some(Format::Wide), _) => {
-            print_line(&format!("{} {}", full_name(&name), if is_new { "created" } else { "found" }))?
+            print_line(&format!("{} {}", full_name(&name), if is_new { "created" } else { "found" }))?;
         }
         (Some(Format::Name), _) if !args.wait => print_line(&full_name(&name))?,
         _ => {}

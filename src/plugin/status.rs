@@ -38,7 +38,7 @@ pub(super) async fn status(cluster: &Cluster, gateway: &Gateway<'_>, args: &Stat
     } else {
         let view: Value = gateway.connect().await?.get(&format!("/v1/batches/{name}"), &[]).await?;
         let line: Line = serde_json::from_value(view.clone())?;
-        show(&line, args.output, &view, || Ok(describe_record(&view, serde_json::from_value(view.clone())?)))?;
+        show(&line, args.output, &view, || Ok(describe_record(&view, &serde_json::from_value(view.clone())?)))?;
     }
     Ok(End::Done)
 }
@@ -76,7 +76,7 @@ pub(super) fn describe(batch: &ImageBatch) -> String {
 }
 
 /// Returns the same of a batch that only records are left of.
-fn describe_record(view: &Value, status: ImageBatchStatus) -> String {
+fn describe_record(view: &Value, status: &ImageBatchStatus) -> String {
     let field = |name: &str| view[name].as_str().map(str::to_owned);
     let head = Head {
         name: field("id").unwrap_or_default(),
@@ -85,7 +85,7 @@ fn describe_record(view: &Value, status: ImageBatchStatus) -> String {
         state: field("status").unwrap_or_default(),
         note: Some("its ImageBatch is deleted"),
     };
-    text(&head, &status)
+    text(&head, status)
 }
 
 struct Head {

@@ -100,7 +100,7 @@ pub(super) async fn submit(cluster: &Cluster, gateway: &Gateway<'_>, args: &Subm
     match data {
         Some(data) => print_data(data, &cluster.get(&name).await?)?,
         None if args.output.is_none() => {
-            note(&format!("  kubectl imagebatch watch {name}{}    follows it", cluster.flags))
+            note(&format!("  kubectl imagebatch watch {name}{}    follows it", cluster.flags));
         }
         None => {}
     }
