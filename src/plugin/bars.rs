@@ -98,5 +98,6 @@ fn detail(batch: &ImageBatch, now: Timestamp) -> String {
     let speed = status.images_per_minute.map(|it| format!("{it} images/min"));
     let end = status.estimated_completion_time.as_ref().map(|it| it.0.duration_since(now).as_secs().max(0));
     let left = end.map(|it| format!("{} left", span(it)));
-    [failed, saved, speed, left].into_iter().flatten().map(|it| format!(", {it}")).collect()
+    let figures: Vec<String> = [Some(String::new()), failed, saved, speed, left].into_iter().flatten().collect();
+    figures.join(", ")
 }
