@@ -11,7 +11,7 @@ const check = process.argv.includes('--check');
 // The explanations of failures have one home, the documentation.
 async function explanations() {
   const page = await readFile(new URL('../docs/error-codes.md', here), 'utf8');
-  const [, section] = page.split('## Failures of an image');
+  const [section] = page.split('\n## Failures of an image')[1].split('\n## ');
   const rows = section.matchAll(/^\| `(\w+)` \| (.+?) \| (.+?) \|$/gm);
   const codes = Object.fromEntries([...rows].map(([, code, meaning]) => [code, meaning.replaceAll('`', '')]));
   if (Object.keys(codes).length < 20) throw new Error('docs/error-codes.md has no table of failures any more');
