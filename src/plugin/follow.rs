@@ -1,8 +1,9 @@
 //! A batch followed to its end, by a watch. Ctrl-C ends the waiting, not the batch.
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use futures::{Stream, StreamExt};
 use kube::runtime::{WatchStreamExt, watcher};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::End;
 use super::bars::Progress;
@@ -15,6 +16,11 @@ use crate::api::status::ImageBatchStatus;
 
 /// Errors in a row after which a watch is given up: several minutes without an answer.
 const MAX_ERRORS: usize = 20;
+
+/// Returns what tells of each Ctrl-C from now on: one that comes while something else is done waits there.
+pub(super) fn interrupts() -> anyhow::Result<Signal> {
+    signal(SignalKind::interrupt()).context("failed to listen for Ctrl-C")
+}
 
 /// Waits for a batch's end with its progress shown, prints what became of it, and says how it ended.
 pub(super) async fn wait(cluster: &Cluster, name: &str, format: Option<Format>) -> anyhow::Result<End> {
@@ -42,12 +48,11 @@ pub(super) async fn wait(cluster: &Cluster, name: &str, format: Option<Format>) 
 /// Returns the batch at its end; nothing when Ctrl-C came before.
 async fn follow(cluster: &Cluster, name: &str, progress: &mut Progress) -> anyhow::Result<Option<ImageBatch>> {
     let mut watched = std::pin::pin!(watcher::watch_object(cluster.batches(), name).default_backoff());
-    let mut errors = Errors::default();
+    let (mut errors, mut interrupts) = (Errors::default(), interrupts()?);
     loop {
         let event = tokio::select! {
             event = watched.next() => event,
-            // Whoever cannot be interrupted waits for the end.
-            Ok(()) = tokio::signal::ctrl_c() => return Ok(None),
+            Some(()) = interrupts.recv() => return Ok(None),
         };
         let Some(event) = event else { bail!("the watch of batch {name:?} ended") };
         match errors.check(event)? {

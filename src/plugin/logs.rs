@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::End;
 use super::cluster::{Cluster, bounded};
-use super::follow::changes;
+use super::follow::{changes, interrupts};
 use super::print::{clean, note, print_line};
 use crate::api::labels;
 use crate::api::status::ImageBatchStatus;
@@ -70,7 +70,7 @@ async fn follow(cluster: &Cluster, pods: &Api<Pod>, selector: &str, args: &LogsA
     let batch = watcher::watch_object(cluster.batches(), &args.name).default_backoff();
     let mut batch = std::pin::pin!(changes(batch));
     let mut logs = Logs { pods, tail: args.tail, known: HashSet::new(), reading: JoinSet::new() };
-    let mut ended = false;
+    let (mut ended, mut interrupts) = (false, interrupts()?);
     loop {
         if ended && logs.reading.is_empty() {
             // The watch may not have told of the last ones.
@@ -86,7 +86,7 @@ async fn follow(cluster: &Cluster, pods: &Api<Pod>, selector: &str, args: &LogsA
             Some(found) = batch.next(), if !ended => {
                 ended = found?.is_none_or(|it| it.status.as_ref().is_some_and(ImageBatchStatus::is_finished));
             }
-            Ok(()) = tokio::signal::ctrl_c() => {
+            Some(()) = interrupts.recv() => {
                 note(&format!("interrupted: batch {:?} goes on", args.name));
                 return Ok(End::Interrupted);
             }

@@ -7,7 +7,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 
 use super::End;
 use super::cluster::Cluster;
-use super::follow::{changes, wait};
+use super::follow::{changes, interrupts, wait};
 use super::line::{Columns, Line, full_name};
 use super::print::{Format, note, print_data, print_line};
 use crate::api::image_batch::ImageBatch;
@@ -36,6 +36,7 @@ pub(super) async fn watch(cluster: &Cluster, args: &WatchArgs) -> anyhow::Result
 async fn watch_all(cluster: &Cluster, format: Option<Format>) -> anyhow::Result<End> {
     let watched = watcher(cluster.batches(), watcher::Config::default()).default_backoff().applied_objects();
     let mut watched = std::pin::pin!(changes(watched));
+    let mut interrupts = interrupts()?;
     if format.is_none() || format == Some(Format::Wide) {
         print_line(&row(&["NAME", "STATE", "IMAGES", "DONE", "FAILED", "SAVED", "AGE"].map(str::to_owned)))?;
     }
@@ -45,7 +46,7 @@ async fn watch_all(cluster: &Cluster, format: Option<Format>) -> anyhow::Result<
                 Some(batch) => batch?,
                 None => return Ok(End::Done),
             },
-            Ok(()) = tokio::signal::ctrl_c() => {
+            Some(()) = interrupts.recv() => {
                 note("interrupted: the batches go on");
                 return Ok(End::Interrupted);
             }

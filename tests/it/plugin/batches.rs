@@ -104,10 +104,14 @@ async fn ctrl_c_leaves_the_batch_running() {
     };
     tokio::time::timeout(PATIENCE, waits).await.expect("it says how far the batch is");
     kill_process(Pid::from_raw(submit.id().expect("it runs") as i32).expect("an id"), Signal::INT).expect("it runs");
-    let mut rest = String::new();
-    while let Some(line) = lines.next_line().await.expect("text") {
-        rest += &line;
-    }
+    let rest = async {
+        let mut rest = String::new();
+        while let Some(line) = lines.next_line().await.expect("text") {
+            rest += &line;
+        }
+        rest
+    };
+    let rest = tokio::time::timeout(PATIENCE, rest).await.expect("it ends");
     ended(submit).await.expect(130);
     assert!(rest.contains("goes on without you") && rest.contains("kubectl imagebatch watch spring -n it-"), "{rest}");
     let batch = harness.batches().get("spring").await.expect("it is there");
