@@ -88,6 +88,11 @@ pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
 
+/// Returns a cell as it is shown. An empty one is a dash, so that the columns can be told apart by programs too.
+pub(super) fn cell(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { clean(text) }
+}
+
 /// Spaces between columns.
 const GAP: usize = 3;
 
@@ -97,10 +102,9 @@ impl Table {
         Self { rows: vec![headings.iter().map(|it| (*it).to_owned()).collect()] }
     }
 
-    /// Adds a row. Empty cells become dashes, so that the columns can be told apart by programs too.
+    /// Adds a row.
     pub(super) fn add(&mut self, cells: impl IntoIterator<Item = String>) {
-        let cell = |it: String| if it.is_empty() { "-".to_owned() } else { clean(&it) };
-        self.rows.push(cells.into_iter().map(cell).collect());
+        self.rows.push(cells.into_iter().map(|it| cell(&it)).collect());
     }
 }
 

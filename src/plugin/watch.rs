@@ -9,7 +9,7 @@ use super::End;
 use super::cluster::Cluster;
 use super::follow::{changes, interrupts, wait};
 use super::line::{Columns, Line, full_name};
-use super::print::{Format, note, print_data, print_line};
+use super::print::{Format, cell, note, print_data, print_line};
 use crate::api::image_batch::ImageBatch;
 
 /// What to watch.
@@ -64,10 +64,9 @@ async fn watch_all(cluster: &Cluster, format: Option<Format>) -> anyhow::Result<
 }
 
 fn row(cells: &[String]) -> String {
-    let cell = |(index, cell): (usize, &String)| {
-        let cell = if cell.is_empty() { "-".to_owned() } else { super::print::clean(cell) };
+    let padded = |(index, text): (usize, &String)| {
         let width = WIDTHS.get(index).copied().unwrap_or_default();
-        format!("{cell:width$}")
+        format!("{:width$}", cell(text))
     };
-    cells.iter().enumerate().map(cell).collect::<Vec<_>>().join("   ")
+    cells.iter().enumerate().map(padded).collect::<Vec<_>>().join("   ")
 }

@@ -8,6 +8,7 @@ use super::surroundings::issuer::{Behaviour, Issuer};
 use super::surroundings::{World, ask};
 use crate::gateway::client::{Asker, problem};
 use crate::gateway::surroundings::until;
+use crate::harness::Running;
 
 #[tokio::test]
 async fn only_the_issuers_signature_counts() {
@@ -44,13 +45,18 @@ async fn only_the_issuers_signature_counts() {
     problem(ask(&gateway, Method::GET, &path, &tokens.authorized).await, 404, "BatchNotFound").await;
 }
 
+/// Starts a gateway that reads the issuer's keys every second.
+async fn impatient_gateway(world: &World) -> (String, Running) {
+    let arguments = world.arguments();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--oidc-keys-seconds=1"]).collect();
+    world.gateway(&arguments).await
+}
+
 #[tokio::test]
 async fn keys_that_the_issuer_changes_are_followed() {
     let world = World::start().await;
     let [_, tokens, _] = world.tokens().await;
-    let arguments = world.arguments();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--oidc-keys-seconds=1"]).collect();
-    let (url, _gateway) = world.gateway(&arguments).await;
+    let (url, _gateway) = impatient_gateway(&world).await;
     let gateway = Asker::new(&url);
     let path = format!("/v1/batches/absent?namespace={}", world.harness.namespace);
     let status = async |token: &str| ask(&gateway, Method::GET, &path, token).await.status().as_u16();
@@ -78,7 +84,7 @@ async fn keys_that_the_issuer_changes_are_followed() {
         world.issuer.times_asked() >= before + 2
     })
     .await;
-    let (url, _late) = world.gateway(&arguments).await;
+    let (url, _late) = impatient_gateway(&world).await;
     let late = ask(&Asker::new(&url), Method::GET, &path, &of_second).await;
     problem(late, 503, "IssuerUnavailable").await;
     world.issuer.set(Behaviour::Serves);
@@ -89,9 +95,7 @@ async fn keys_that_the_issuer_changes_are_followed() {
 async fn an_issuer_that_hangs_holds_up_nobody_whose_key_is_known() {
     let world = World::start().await;
     let [_, tokens, _] = world.tokens().await;
-    let arguments = world.arguments();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--oidc-keys-seconds=1"]).collect();
-    let (url, _gateway) = world.gateway(&arguments).await;
+    let (url, _gateway) = impatient_gateway(&world).await;
     let gateway = Asker::new(&url);
     let path = format!("/v1/batches/absent?namespace={}", world.harness.namespace);
     let status = async |token: &str| ask(&gateway, Method::GET, &path, token).await.status().as_u16();
