@@ -11,9 +11,10 @@ COPY . .
 # The caches outlive a build, so that the next one compiles only what changed; what they hold is not in any layer.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --locked --profile $PROFILE --bins \
+    RUSTC_WRAPPER=/src/tests/image/rustc cargo build --locked --profile $PROFILE --bins \
     && cd "target/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")" \
-    && install -D -t /out gateway controller compressor
+    && install -D -t /out gateway controller compressor \
+    && strip --strip-debug --wildcard --strip-symbol='/*' /out/*
 
 # The C library, certificates and a user without rights; no shell.
 FROM gcr.io/distroless/cc-debian12:nonroot

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use axum::http::HeaderValue;
+use axum::http::header::RETRY_AFTER;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
 use kube::{Api, Client, Config};
 
 use super::error::{ApiError, Code, chain};
+use super::quota;
 use crate::api::image_batch::{Cancel, ImageBatch};
 use crate::failpoint;
 
@@ -34,8 +37,12 @@ pub(crate) enum ClusterError {
 impl From<ClusterError> for ApiError {
     fn from(error: ClusterError) -> Self {
         let error = match error {
-            ClusterError::Refused(status) if status.code == 422 => {
-                return Self::new(Code::InvalidBatch, status.message.clone());
+            ClusterError::Refused(status) if status.code == 422 || is_denied(&status) => {
+                return Self::new(Code::InvalidBatch, status.message);
+            }
+            ClusterError::Refused(status) if is_over_quota(&status) => {
+                return Self::new(Code::TooManyBatches, status.message)
+                    .header(RETRY_AFTER, HeaderValue::from(quota::RETRY_SECONDS));
             }
             other => other,
         };
@@ -66,6 +73,11 @@ pub(crate) async fn create(client: &Client, namespace: &str, batch: &ImageBatch)
         match bounded(failpoint::around("batch.create", batches.create(&parameters, batch))).await {
             Ok(created) => return Ok(created),
             Err(ClusterError::Refused(status)) if status.code == 409 => break,
+            // A quota comes before the name: a repeat of the request that made the last one is refused as well.
+            Err(ClusterError::Refused(status)) if is_over_quota(&status) => {
+                last = ClusterError::Refused(status);
+                break;
+            }
             Err(ClusterError::Refused(status)) if (400..429).contains(&status.code) => {
                 return Err(ClusterError::Refused(status));
             }
@@ -122,6 +134,17 @@ pub(crate) async fn delete(
         Err(ClusterError::Refused(status)) if is_object_missing(&status) || status.code == 409 => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Returns whether a ResourceQuota of the namespace allows no further object; only the message says so.
+fn is_over_quota(status: &Status) -> bool {
+    status.code == 403 && status.message.contains("exceeded quota")
+}
+
+/// Returns whether an admission policy or webhook of the cluster's does not want the object as it is; their refusals
+/// have any of these statuses, and only the message tells them from a missing right.
+fn is_denied(status: &Status) -> bool {
+    matches!(status.code, 400 | 403) && ["denied request", "denied the request"].iter().any(|it| status.message.contains(it))
 }
 
 /// Returns whether a 404 speaks of the object: without the CRD there is one too, but it names none.

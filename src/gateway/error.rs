@@ -32,7 +32,7 @@ pub enum Code {
     UnsupportedMediaType,
     /// The CSV has rows that cannot be worked on.
     InvalidSource,
-    /// The API server found the ImageBatch invalid.
+    /// The API server found the ImageBatch invalid, or a policy of the cluster does not want it.
     InvalidBatch,
     /// The Idempotency-Key belongs to a batch of another request.
     IdempotencyKeyReused,
@@ -72,6 +72,8 @@ pub enum Code {
     TooManyRequests,
     /// The namespace has as many rows in flight as it may have.
     TooManyRowsInFlight,
+    /// The namespace has as many ImageBatches as its ResourceQuota allows.
+    TooManyBatches,
     /// As many requests as can be worked on are under way.
     Overloaded,
     /// The batch has no webhook, or nothing was told to it yet.
@@ -96,7 +98,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, for the test that compares them with their documentation.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::InvalidParameter,
         Self::MalformedRequest,
         Self::BodyIncomplete,
@@ -124,6 +126,7 @@ impl Code {
         Self::RangeNotSatisfiable,
         Self::TooManyRequests,
         Self::TooManyRowsInFlight,
+        Self::TooManyBatches,
         Self::Overloaded,
         Self::NoWebhook,
         Self::TooManyDeliveries,
@@ -167,6 +170,7 @@ impl Code {
             Self::RangeNotSatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, "The range is not satisfiable"),
             Self::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
             Self::TooManyRowsInFlight => (StatusCode::TOO_MANY_REQUESTS, "The namespace has too many rows in flight"),
+            Self::TooManyBatches => (StatusCode::TOO_MANY_REQUESTS, "The namespace has too many batches"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "The gateway is overloaded"),
             Self::NoWebhook => (StatusCode::NOT_FOUND, "There is no webhook to call"),
             Self::TooManyDeliveries => (StatusCode::TOO_MANY_REQUESTS, "The webhook was called too often"),

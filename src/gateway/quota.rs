@@ -13,7 +13,7 @@ use super::state::AppState;
 use crate::api::image_batch::ImageBatch;
 
 /// Seconds after which a client may try again: how fast batches end is not known.
-const RETRY_SECONDS: u64 = 30;
+pub(super) const RETRY_SECONDS: u64 = 30;
 
 /// Refuses `rows` more rows than the namespace may have in flight. A repeat of a request that made the batch
 /// `name` adds nothing.

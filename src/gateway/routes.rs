@@ -84,6 +84,7 @@ fn batches() -> [Route; 2] {
             Code::InvalidBatch,
             Code::IdempotencyKeyReused,
             Code::TooManyRowsInFlight,
+            Code::TooManyBatches,
             Code::TooManyUploads,
             Code::NotReady,
             Code::StorageUnavailable,
@@ -158,6 +159,7 @@ fn batch() -> [Route; 6] {
             changes[3],
             Code::AlreadyRetried,
             Code::TooManyRowsInFlight,
+            Code::TooManyBatches,
             Code::IdempotencyKeyReused,
             Code::InvalidBatch,
         ]);

@@ -5,6 +5,7 @@ mod nginx;
 mod surroundings;
 
 mod absent;
+mod admission;
 pub(crate) mod auth;
 mod caching;
 mod cancel;

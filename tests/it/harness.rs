@@ -26,7 +26,7 @@ use imagebatch::manifest::source::Limits;
 use imagebatch::records::{Records, RecordsArgs};
 use imagebatch::storage::{Storage, StorageArgs};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::{await_condition, conditions};
@@ -34,6 +34,7 @@ use kube::{Client, ResourceExt};
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
 use origin::Origin;
+use serde_json::json;
 
 /// No wait of a test is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -238,6 +239,19 @@ impl Harness {
     /// Waits for the condition Finished, as `kubectl wait --for=condition=Finished` does.
     pub(crate) async fn wait_finished(&self, name: &str) -> ImageBatch {
         self.wait(name, "Finished", |batch| batch.status.as_ref().is_some_and(ImageBatchStatus::is_finished)).await
+    }
+
+    /// Lets a ResourceQuota of that name allow none of an API resource in the namespace.
+    pub(crate) async fn forbid(&self, name: &str, resource: &str) -> Api<ResourceQuota> {
+        let quotas = Api::<ResourceQuota>::namespaced(self.client.clone(), &self.namespace);
+        let none = json!({ format!("count/{resource}"): "0" });
+        let quota = json!({ "metadata": { "name": name }, "spec": { "hard": none } });
+        let quota = serde_json::from_value(quota).expect("a quota");
+        quotas.create(&PostParams::default(), &quota).await.expect("the quota is new");
+        // Admission goes by the status, which nobody else writes here.
+        let status = Patch::Merge(json!({ "status": { "hard": none, "used": none } }));
+        quotas.patch_status(name, &PatchParams::default(), &status).await.expect("its status");
+        quotas
     }
 
     /// Deletes a batch and waits until it is gone.

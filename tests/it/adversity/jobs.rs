@@ -2,7 +2,6 @@
 
 use imagebatch::api::stage::Stage;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::ResourceQuota;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
@@ -97,13 +96,7 @@ async fn a_foreign_job_in_the_way_is_named_and_waited_for() {
 #[tokio::test]
 async fn a_job_that_a_quota_refuses_is_explained_and_made_later() {
     let harness = Harness::start().await;
-    let quotas = Api::<ResourceQuota>::namespaced(harness.client.clone(), &harness.namespace);
-    let quota = json!({ "metadata": { "name": "few" }, "spec": { "hard": { "count/jobs.batch": "0" } } });
-    let quota: ResourceQuota = serde_json::from_value(quota).expect("a quota");
-    quotas.create(&PostParams::default(), &quota).await.expect("the quota is new");
-    // Admission goes by the status, which nobody else writes here.
-    let status = json!({ "status": { "hard": { "count/jobs.batch": "0" }, "used": { "count/jobs.batch": "0" } } });
-    quotas.patch_status("few", &PatchParams::default(), &Patch::Merge(status)).await.expect("its status");
+    let quotas = harness.forbid("few", "jobs.batch").await;
     let _controller = harness.controller().await;
     harness.create("refused", PRODUCTS).await;
     let message = wait_condition(&harness, "refused", "Reconciled", "False/QuotaExceeded").await;
