@@ -3,7 +3,11 @@
 
 pub mod trace;
 
+mod fields;
 mod json;
+mod lines;
+mod logs;
+mod otlp;
 
 use std::process::ExitCode;
 
@@ -12,6 +16,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::failpoint;
+use lines::Lines;
 
 /// How logs are written.
 #[derive(clap::Args, Debug, Clone)]
@@ -35,12 +40,11 @@ pub fn start(args: &LogArgs, role: &str) -> anyhow::Result<()> {
         EnvFilter::try_new(&args.filter).map_err(|error| anyhow::anyhow!("--log {:?}: {error}", args.filter))?;
     // Who changed what is written whatever else is not.
     let filter = filter.add_directive("audit=info".parse()?);
-    let lines = if args.format == "json" {
-        json::Lines.with_filter(filter).boxed()
-    } else {
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter).boxed()
-    };
-    tracing_subscriber::registry().with(lines).with(trace::layer(role)?).try_init()?;
+    let (json, logger) = (args.format == "json", logs::logger(role)?);
+    let text =
+        (!json).then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter.clone()));
+    let lines = (json || logger.is_some()).then(|| Lines::new(json, logger).with_filter(filter));
+    tracing_subscriber::registry().with(text).with(lines).with(trace::layer(role)?).try_init()?;
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));
     failpoint::set_up()
 }
@@ -70,7 +74,7 @@ pub async fn shutdown() {
     tracing::info!("shutting down");
 }
 
-/// Returns the exit code of a role and logs its error with all causes, once. Traces that are left are sent.
+/// Returns the exit code of a role and logs its error with all causes, once. Lines and spans that are left are sent.
 pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     let code = match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,8 +88,16 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     };
-    trace::end();
+    end();
     code
+}
+
+/// Sends the log lines and spans that are left, for a short time at most; call once, last.
+pub fn end() {
+    std::thread::scope(|threads| {
+        threads.spawn(trace::end);
+        logs::end();
+    });
 }
 
 /// Returns an error and its causes on one line.

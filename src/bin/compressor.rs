@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     match start.and_then(|()| telemetry::block_on(async { Ok(compressor::run(work).await) })) {
         // It is logged already, where its batch was known.
         Ok(Err(error)) => {
-            telemetry::trace::end();
+            telemetry::end();
             error.exit_code().map_or(ExitCode::FAILURE, ExitCode::from)
         }
         result => telemetry::exit_code(result.map(drop)),

@@ -144,7 +144,8 @@ fn is_over_quota(status: &Status) -> bool {
 /// Returns whether an admission policy or webhook of the cluster's does not want the object as it is; their refusals
 /// have any of these statuses, and only the message tells them from a missing right.
 fn is_denied(status: &Status) -> bool {
-    matches!(status.code, 400 | 403) && ["denied request", "denied the request"].iter().any(|it| status.message.contains(it))
+    matches!(status.code, 400 | 403)
+        && ["denied request", "denied the request"].iter().any(|it| status.message.contains(it))
 }
 
 /// Returns whether a 404 speaks of the object: without the CRD there is one too, but it names none.

@@ -1,23 +1,20 @@
-//! Traces by OpenTelemetry: spans of `tracing` are sent to a collector where `OTEL_EXPORTER_OTLP_ENDPOINT`
-//! names one. Without it nothing is made of them, and spans of single images are not even begun.
+//! Traces by OpenTelemetry: spans of `tracing` are sent to a collector where one is named for traces. Without it
+//! nothing is made of them, and spans of single images are not even begun.
 //!
-//! The variables are the standard's: besides the endpoint for example `OTEL_EXPORTER_OTLP_HEADERS`,
-//! `OTEL_TRACES_SAMPLER` and `OTEL_BSP_MAX_QUEUE_SIZE`. Spans wait in a queue of that size; what does not fit is
-//! dropped, so a collector that is slow or away holds up nothing.
+//! Spans wait in a queue of 2,048 (`OTEL_BSP_MAX_QUEUE_SIZE`); what does not fit is dropped, so a collector that is
+//! slow or away holds up nothing.
 //!
 //! A trace goes on in another process by a `traceparent` (W3C Trace Context): from the request to the
 //! ImageBatch's annotation, and from the controller to the pods of a Job.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
-use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
-use opentelemetry::{Context as TraceContext, KeyValue, TraceId, Value};
-use opentelemetry_otlp::SpanExporter;
-use opentelemetry_sdk::Resource;
+use opentelemetry::{Context as TraceContext, TraceId, Value};
+use opentelemetry_otlp::{SpanExporter, WithHttpConfig};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Level, Metadata, Span, Subscriber};
@@ -26,18 +23,10 @@ use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::otlp::{self, END, SCOPE, Signal};
+
 /// Target of spans that only give log lines their fields, since they come too often to be part of a trace.
 pub const LOG_ONLY: &str = "imagebatch::log";
-
-/// What a trace's spans are called by, besides their names.
-const SCOPE: &str = "imagebatch";
-/// How long the end of a process may wait for the spans that are left.
-const END: Duration = Duration::from_secs(3);
-/// One of these switches traces on.
-const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
-/// The protocol by which spans are sent, also where nothing says so.
-const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"];
-const PROTOCOL: &str = "http/protobuf";
 
 static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 
@@ -46,20 +35,13 @@ pub(super) fn layer<S>(role: &str) -> anyhow::Result<Option<impl Layer<S>>>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let is_off = variable("OTEL_SDK_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true"));
-    if is_off || ENDPOINTS.into_iter().all(|name| variable(name).is_none()) {
+    if !otlp::is_asked_for(Signal::Traces)? {
         return Ok(None);
     }
-    for name in PROTOCOLS {
-        let protocol = variable(name).unwrap_or_else(|| PROTOCOL.to_owned());
-        ensure!(protocol == PROTOCOL, "{name} is {protocol:?}: this program speaks {PROTOCOL} only");
-    }
-    let exporter = SpanExporter::builder().with_http().build().context("failed to set up the sending of traces")?;
-    let mut resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-    if variable("OTEL_SERVICE_NAME").is_none() {
-        resource = resource.with_service_name(format!("imagebatch-{role}"));
-    }
-    let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build();
+    let exporter = SpanExporter::builder().with_http().with_http_client(otlp::client(Signal::Traces)?);
+    let exporter = exporter.build().context("failed to set up the sending of traces")?;
+    let provider =
+        SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(otlp::resource(role)).build();
     let tracer = provider.tracer(SCOPE);
     PROVIDER.set(provider).map_err(|_| anyhow::anyhow!("traces are set up already"))?;
     let layer = tracing_opentelemetry::layer()
@@ -117,14 +99,10 @@ pub(super) fn current_id() -> Option<String> {
 }
 
 /// Sends the spans that are left, for a short time at most.
-pub fn end() {
+pub(super) fn end() {
     if let Some(provider) = PROVIDER.get()
         && let Err(error) = provider.shutdown_with_timeout(END)
     {
         tracing::warn!(%error, "failed to send the last spans");
     }
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|it| !it.is_empty())
 }

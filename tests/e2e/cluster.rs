@@ -139,6 +139,15 @@ pub(crate) async fn upload_accepted(csv: String, query: &str) -> String {
     id
 }
 
+/// Uploads a CSV under a request id of the client's own and returns the batch's.
+pub(crate) async fn upload_as(request: &str, csv: String) -> String {
+    let upload = reqwest::Client::new().post(url("/v1/batches")).header("content-type", "text/csv");
+    let response = upload.header("x-request-id", request).body(csv).send().await.expect("the gateway answers");
+    assert_eq!(response.status(), 202);
+    let body: Value = response.json().await.expect("JSON");
+    body["id"].as_str().expect("an id").to_owned()
+}
+
 /// Returns the documents of a batch in a collection.
 pub(crate) async fn records(collection: &str, uid: &str) -> Vec<Document> {
     let (_forward, database) = database().await;
@@ -187,7 +196,7 @@ pub(crate) async fn database() -> (Forward, mongodb::Database) {
     (forward, client.database("imagebatch"))
 }
 
-fn base64(text: &str) -> Vec<u8> {
+pub(crate) fn base64(text: &str) -> Vec<u8> {
     let bytes: k8s_openapi::ByteString = serde_json::from_value(text.into()).expect("base64");
     bytes.0
 }

@@ -9,6 +9,7 @@ mod failover;
 mod kubectl;
 mod kueue;
 mod lifecycle;
+mod logs;
 mod nodes;
 mod plugin;
 mod rights;

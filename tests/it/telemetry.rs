@@ -1,5 +1,7 @@
 //! What the three roles tell of themselves: metrics, logs and traces, each by its real process.
 
+mod collector;
+mod exported;
 mod logs;
 mod metrics;
 mod traces;

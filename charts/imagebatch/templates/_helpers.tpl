@@ -84,6 +84,10 @@ Call with (dict "root" $ "secret" <name> "key" <key> "value" <value> "length" 32
 {{- include "imagebatch.credential" (dict "root" . "secret" (printf "%s-s3" (include "imagebatch.fullname" .)) "key" "secretAccessKey" "value" .Values.s3.embedded.secretAccessKey "length" 40) -}}
 {{- end -}}
 
+{{- define "imagebatch.logStorePassword" -}}
+{{- include "imagebatch.credential" (dict "root" . "secret" (printf "%s-logs" (include "imagebatch.fullname" .)) "key" "password" "value" "" "length" 32) -}}
+{{- end -}}
+
 {{- define "imagebatch.mongodbUri" -}}
 {{- $embedded := .Values.mongodb.embedded -}}
 {{- if $embedded.enabled -}}
@@ -107,7 +111,7 @@ Call with (dict "root" $ "secret" <name> "key" <key> "value" <value> "length" 32
 
 {{/* Whether an embedded store serves TLS. */}}
 {{- define "imagebatch.storesServeTls" -}}
-{{- if and .Values.storeTls.enabled (or (include "imagebatch.embeddedMongodb" .) (include "imagebatch.embeddedS3" .)) -}}true{{- end -}}
+{{- if and .Values.storeTls.enabled (or (include "imagebatch.embeddedMongodb" .) (include "imagebatch.embeddedS3" .) .Values.logStore.enabled) -}}true{{- end -}}
 {{- end -}}
 
 {{- define "imagebatch.storeTlsSecret" -}}
@@ -115,26 +119,26 @@ Call with (dict "root" $ "secret" <name> "key" <key> "value" <value> "length" 32
 {{- end -}}
 
 {{/*
-The embedded stores' certificate, its key and its authority, as JSON: what the Secret holds, else new ones, which
+The embedded stores' certificate, its key and its authority, as JSON: what the Secret holds for all hosts, else new ones, which
 all templates of one run share. Loopback is for port-forwards. The authority's key is not kept.
 */}}
 {{- define "imagebatch.storeCertificate" -}}
 {{- if not (hasKey .Values "generated") -}}{{- $_ := set .Values "generated" dict -}}{{- end -}}
 {{- if not (hasKey .Values.generated "storeCertificate") -}}
-{{- $kept := dig "data" dict (lookup "v1" "Secret" .Release.Namespace (include "imagebatch.storeTlsSecret" .) | default dict) -}}
-{{- $made := dict -}}
-{{- if and (hasKey $kept "ca.crt") (hasKey $kept "tls.crt") (hasKey $kept "tls.key") -}}
-{{- $made = dict "ca" (index $kept "ca.crt" | b64dec) "certificate" (index $kept "tls.crt" | b64dec) "key" (index $kept "tls.key" | b64dec) -}}
-{{- else -}}
 {{- $name := include "imagebatch.fullname" . -}}
 {{- $hosts := list "localhost" -}}
-{{- range list "mongodb" "s3" -}}
+{{- range list "mongodb" "s3" "logs" -}}
 {{- $service := printf "%s-%s.%s.svc" $name . $.Release.Namespace -}}
 {{- $hosts = concat $hosts (list $service (printf "%s.cluster.local" $service)) -}}
 {{- end -}}
+{{- $kept := dig "data" dict (lookup "v1" "Secret" .Release.Namespace (include "imagebatch.storeTlsSecret" .) | default dict) -}}
+{{- $made := dict -}}
+{{- if and (hasKey $kept "ca.crt") (hasKey $kept "tls.crt") (hasKey $kept "tls.key") (eq (dig "hosts" "" $kept | b64dec) (join "," $hosts)) -}}
+{{- $made = dict "ca" (index $kept "ca.crt" | b64dec) "certificate" (index $kept "tls.crt" | b64dec) "key" (index $kept "tls.key" | b64dec) "hosts" (join "," $hosts) -}}
+{{- else -}}
 {{- $ca := genCA (printf "%s-stores-ca" $name) 3650 -}}
 {{- $pair := genSignedCert (printf "%s-stores" $name) (list "127.0.0.1") $hosts 3650 $ca -}}
-{{- $made = dict "ca" $ca.Cert "certificate" $pair.Cert "key" $pair.Key -}}
+{{- $made = dict "ca" $ca.Cert "certificate" $pair.Cert "key" $pair.Key "hosts" (join "," $hosts) -}}
 {{- end -}}
 {{- $_ := set .Values.generated "storeCertificate" $made -}}
 {{- end -}}
@@ -211,12 +215,26 @@ IMAGEBATCH_EGRESS_CONTACT: {{ .Values.egress.contact | quote }}
 IMAGEBATCH_FETCH_PER_HOST: {{ .Values.egress.perHost | int64 | quote }}
 IMAGEBATCH_FETCH_TIMEOUT_SECONDS: {{ .Values.egress.timeoutSeconds | int64 | quote }}
 IMAGEBATCH_FETCH_MAX_BYTES: {{ .Values.egress.maxBytes | int64 | quote }}
-{{- with .Values.tracing }}
+{{- with .Values.otlp }}
 {{- if .endpoint }}
 OTEL_EXPORTER_OTLP_ENDPOINT: {{ .endpoint | quote }}
 OTEL_EXPORTER_OTLP_HEADERS: {{ .headers | quote }}
+{{- if not (or .logs $.Values.logStore.enabled) }}
+OTEL_LOGS_EXPORTER: none
+{{- end }}
+{{- if .traces }}
 OTEL_TRACES_SAMPLER: parentbased_traceidratio
 OTEL_TRACES_SAMPLER_ARG: {{ .sampleRatio | quote }}
+{{- else }}
+OTEL_TRACES_EXPORTER: none
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if .Values.logStore.enabled }}
+OTEL_EXPORTER_OTLP_LOGS_ENDPOINT: {{ printf "%s://%s-logs.%s.svc.cluster.local:9428/insert/opentelemetry/v1/logs" (ternary "https" "http" .Values.storeTls.enabled) (include "imagebatch.fullname" .) .Release.Namespace | quote }}
+OTEL_EXPORTER_OTLP_LOGS_HEADERS: {{ printf "authorization=Basic%%20%s" (printf "imagebatch:%s" (include "imagebatch.logStorePassword" .) | b64enc | urlquery) | quote }}
+{{- if .Values.storeTls.enabled }}
+OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE: /etc/imagebatch/ca/ca.crt
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -53,6 +53,12 @@ fill_ferretdb() {
     base_files "$1"
 }
 
+fill_victorialogs() {
+    install -D -m 755 "$(tool_folder victorialogs)/victoria-logs" "$1/usr/bin/victoria-logs"
+    install -d -m 1777 "$1/data"
+    base_files "$1"
+}
+
 fill_seaweedfs() {
     install -D -m 755 "$(tool_folder seaweedfs)/weed" "$1/usr/bin/weed"
     install -d -m 1777 "$1/data"

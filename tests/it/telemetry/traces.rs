@@ -2,59 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
 
-use axum::Router;
-use axum::extract::State;
-use axum::routing::post as route;
-use bytes::Bytes;
 use imagebatch::api::stage::Stage;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
-use prost::Message;
 
+use super::collector::{Collector, ENDPOINT, attributes};
 use super::{csv, until};
 use crate::compressor::Batch;
 use crate::harness::process::{Gateway, Process};
-use crate::harness::{Harness, PATIENCE, Running};
+use crate::harness::{Harness, PATIENCE};
 use crate::intake::{answer, post};
 
-const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
 
-/// Spans with the service that sent them.
-type Spans = Arc<Mutex<Vec<(String, Span)>>>;
-
-/// A collector that keeps what it gets.
-async fn collector() -> (String, Spans, Running) {
-    let spans = Spans::default();
-    let take = async |State(spans): State<Spans>, body: Bytes| {
-        let request = ExportTraceServiceRequest::decode(body).expect("spans");
-        for sent in request.resource_spans {
-            let service = sent.resource.expect("a resource").attributes.into_iter().find(|it| it.key == "service.name");
-            let service = service.and_then(|it| it.value?.value);
-            let Some(Value::StringValue(service)) = service else { panic!("no service.name") };
-            let all = sent.scope_spans.into_iter().flat_map(|it| it.spans);
-            spans.lock().expect("not poisoned").extend(all.map(|span| (service.clone(), span)));
-        }
-    };
-    let router = Router::new().route("/v1/traces", route(take)).with_state(Arc::clone(&spans));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let serve = async move { axum::serve(listener, router).await.expect("the collector serves") };
-    (url, spans, Running(tokio::spawn(serve)))
-}
-
 fn attribute(span: &Span, key: &str) -> Option<Value> {
-    span.attributes.iter().find(|it| it.key == key)?.value.clone()?.value
+    attributes(&span.attributes).remove(key)
 }
 
 #[tokio::test]
 async fn a_trace_goes_from_the_upload_to_each_image() {
     let mut harness = Harness::start().await;
-    let (url, spans, _collector) = collector().await;
+    let collector = Collector::start().await;
+    let url = collector.url.clone();
     let soon = ("OTEL_BSP_SCHEDULE_DELAY", "50");
     let gateway = Gateway::start(&harness, &[(ENDPOINT, &url), soon]).await;
     let _controller = Process::controller(&harness, &[(ENDPOINT, &url), soon]);
@@ -86,7 +57,7 @@ async fn a_trace_goes_from_the_upload_to_each_image() {
         ("imagebatch-compressor: compress > record", 1),
     ]);
     let found = async || {
-        let spans = spans.lock().expect("not poisoned").clone();
+        let spans = collector.got().spans.clone();
         let of_trace: Vec<_> = spans.into_iter().filter(|(_, span)| hex::encode(&span.trace_id) == TRACE).collect();
         let mut names: BTreeMap<Vec<u8>, &str> =
             of_trace.iter().map(|(_, span)| (span.span_id.clone(), span.name.as_str())).collect();
@@ -104,7 +75,7 @@ async fn a_trace_goes_from_the_upload_to_each_image() {
         complete.then_some(of_trace)
     };
     let of_trace = until("the trace is complete", found).await;
-    let all = spans.lock().expect("not poisoned").len();
+    let all = collector.got().spans.len();
     assert_eq!(of_trace.len(), all, "probes, and reconciles that create no Job, are in no trace");
     let images: Vec<&Span> = of_trace.iter().map(|(_, span)| span).filter(|span| span.name == "image").collect();
     let (failed, good): (Vec<&Span>, Vec<&Span>) =
