@@ -95,6 +95,11 @@ async fn publish_for(
     action: &str,
     note: &str,
 ) {
+    // Events are gone after an hour, and only who reads the cluster sees them.
+    match type_ {
+        EventType::Normal => tracing::info!(reason, note, "event"),
+        EventType::Warning => tracing::warn!(reason, note, "event"),
+    }
     let note = Some(shorten(note, MAX_NOTE));
     let event = Event { type_, reason: reason.to_owned(), note, action: action.to_owned(), secondary: None };
     // An Event is a courtesy; the batch goes on without it.

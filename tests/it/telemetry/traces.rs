@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
+use std::time::Duration;
 
 use imagebatch::api::stage::Stage;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -19,6 +20,29 @@ const CALLER: &str = "b7ad6b7169203331";
 
 fn attribute(span: &Span, key: &str) -> Option<Value> {
     attributes(&span.attributes).remove(key)
+}
+
+/// Returns what is below a span, a line each: when it began, how long it took, its name, and who sent it. This is what
+/// docs/observability.md shows.
+fn tree(trace: &[(String, Span)], parent: &str, indent: &str) -> String {
+    let begin = trace.iter().map(|(_, span)| span.start_time_unix_nano).min().unwrap_or_default();
+    let milliseconds = |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from)).as_secs_f64() * 1e3;
+    let mut children: Vec<_> = trace.iter().filter(|(_, it)| hex::encode(&it.parent_span_id) == parent).collect();
+    children.sort_by_key(|(_, span)| span.start_time_unix_nano);
+    let mut text = String::new();
+    for (service, span) in children {
+        let (from, to) = (span.start_time_unix_nano, span.end_time_unix_nano);
+        let said = |key| match attribute(span, key) {
+            Some(Value::StringValue(text)) => format!(" {key}={text}"),
+            Some(Value::IntValue(integer)) => format!(" {key}={integer}"),
+            _ => String::new(),
+        };
+        let said: String = ["url", "outcome", "reason", "bytes_in", "bytes_out"].map(said).concat();
+        let (at, long) = (milliseconds(begin, from), milliseconds(from, to));
+        text += &format!("{at:8.1} {long:8.1}  {indent}{}  {service}{said}\n", span.name);
+        text += &tree(trace, &hex::encode(&span.span_id), &format!("{indent}  "));
+    }
+    text
 }
 
 #[tokio::test]
@@ -77,6 +101,8 @@ async fn a_trace_goes_from_the_upload_to_each_image() {
     let of_trace = until("the trace is complete", found).await;
     let all = collector.got().spans.len();
     assert_eq!(of_trace.len(), all, "probes, and reconciles that create no Job, are in no trace");
+    let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("trace.txt");
+    std::fs::write(path, tree(&of_trace, CALLER, "")).expect("it can be written");
     let images: Vec<&Span> = of_trace.iter().map(|(_, span)| span).filter(|span| span.name == "image").collect();
     let (failed, good): (Vec<&Span>, Vec<&Span>) =
         images.into_iter().partition(|span| attribute(span, "reason").is_some());
