@@ -134,6 +134,12 @@ crds: ## Generate the CustomResourceDefinition into crds/ and the chart, and its
 	tests/docs/reference > docs/imagebatch.md.new
 	mv docs/imagebatch.md.new docs/imagebatch.md
 
+.PHONY: configuration
+configuration: ## Generate the reference of the executables' flags and variables into docs/.
+	cargo build --quiet --bin gateway --bin controller --bin compressor
+	tests/docs/configuration "$${CARGO_TARGET_DIR:-target}/debug" > docs/configuration.md.new
+	mv docs/configuration.md.new docs/configuration.md
+
 .PHONY: openapi
 openapi: ## Generate the description of the HTTP API into docs/.
 	cargo run --quiet --bin gateway -- openapi > docs/openapi.json.new
