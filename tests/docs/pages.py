@@ -33,7 +33,7 @@ class Block:
     """A fenced block: its language, marks, text, and the line that its fence is in."""
 
     def __init__(self, path, line, info, text):
-        words = info.split()
+        words = re.sub("<!--.*?-->", "", info).split()
         self.path, self.line, self.text = path, line, text
         self.language = words[0] if words else ""
         self.marks = {name: value for name, _, value in (word.partition("=") for word in words[1:])}
