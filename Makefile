@@ -33,7 +33,7 @@ test-egress: ## Run the tests of the egress guard; they need no server but their
 	cargo test --test egress
 
 .PHONY: test-e2e
-test-e2e: ## Run the end-to-end tests on a real cluster.
+test-e2e: ## Run the end-to-end tests on a real cluster, and the commands of all documents.
 	tests/run e2e
 
 .PHONY: test-browser
@@ -56,7 +56,7 @@ lint: ## Check format, clippy, rustdoc, scripts, the web page, and that what doc
 	tests/run lint
 
 .PHONY: docs
-docs: ## Check that what the documents name exists: links, files, targets, values, flags, paths.
+docs: ## Check that what the documents name exists: links, files, targets, values, flags, paths, marks of commands.
 	tests/docs/check
 
 .PHONY: chart
