@@ -10,16 +10,16 @@ CHART = Path(__file__).resolve().parents[2] / "charts/imagebatch"
 KINDS = "imagebatches.imagebatch.io,configmaps,secrets,serviceaccounts,roles,rolebindings,resourcequotas"
 
 
-def output(*command):
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+def output(*command, given=None):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, input=given).stdout
 
 
 def kubectl(*arguments):
     return output("kubectl", "--namespace", NAMESPACE, *arguments)
 
 
-def helm(*arguments):
-    return output("helm", "--namespace", NAMESPACE, *arguments)
+def helm(*arguments, given=None):
+    return output("helm", "--namespace", NAMESPACE, *arguments, given=given)
 
 
 def objects():
@@ -41,8 +41,13 @@ def revision():
     return re.search(r"^REVISION: (\d+)", helm("status", "imagebatch"), re.M)[1]
 
 
-def release(*arguments):
-    helm(*arguments, "--wait", "--timeout=180s")
+def values():
+    return helm("get", "values", "imagebatch", "--output=yaml")
+
+
+def upgrade(given, *arguments):
+    """Gives the release these values and no others. Helm remembers too few revisions to go back to the first."""
+    helm("upgrade", "imagebatch", str(CHART), "--values=-", *arguments, "--wait", "--timeout=180s", given=given)
     kubectl("rollout", "status", "deployment/imagebatch-gateway", "--timeout=120s")
 
 

@@ -22,7 +22,7 @@ def named(shown, came):
     found = {}
     for name in NAMES:
         page, true = (re.search(name, text) for text in ("\n".join(shown), came))
-        if page and true and page[1] != true[1]:
+        if page and true and page[1] != true[1] and "..." not in page[1]:
             found[page[1]] = true[1]
     return found
 
