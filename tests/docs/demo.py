@@ -15,7 +15,7 @@ GETTING_STARTED = Path("docs/getting-started.md")
 # They need a caller that is authenticated, as by default; the demo needs none.
 WITH_CALLERS = (GETTING_STARTED, Path("docs/authentication.md"), NOTES)
 # Where a namespace is named, in commands, manifests and answers.
-NAMING = r"(--(?:default-)?namespace[ =]|-n |namespace: |namespace=|serviceaccount[=:]|\"namespace\":\")"
+NAMING = r"(--(?:default-)?namespace[ =]|-n |namespace: |namespace=|serviceaccount[=:]|\"namespace\":\"|Namespace:  |in namespace \"|^ok       namespace   \")"
 
 
 class Page:

@@ -10,15 +10,24 @@ import time
 PATIENCE = 300
 END = "the end of this command"
 # curl says what went wrong, and waits for nobody without end. A release is there already: installing one is
-# rendering it, and asking the API server whether it would take it.
+# rendering it, and asking the API server whether it would take it. After an upgrade a reader is slower than the gateways
+# of before, which go meanwhile.
 START = """
 set -o pipefail
 curl() { command curl --silent --show-error --fail-with-body --max-time 120 "$@"; }
 helm() {
-    if [[ $1 != install ]]; then command helm "$@"; return; fi
-    command helm template --no-hooks --kube-version 1.34 "${@:2}" --namespace "$EMPTY_NAMESPACE" |
-        kubectl apply --server-side --force-conflicts --dry-run=server --field-manager=walk --filename=- >/dev/null
+    case $1 in
+    install)
+        command helm template --no-hooks --kube-version 1.34 "${@:2}" --namespace "$EMPTY_NAMESPACE" |
+            kubectl apply --server-side --force-conflicts --dry-run=server --field-manager=walk --filename=- >/dev/null
+        ;;
+    upgrade) command helm "$@" && timeout 60 bash -c "$GONE" ;;
+    *) command helm "$@" ;;
+    esac
 }
+GONE='
+until [[ $(kubectl get pods --selector=app.kubernetes.io/component=gateway --output=name | wc -l) -eq \
+    $(kubectl get deployment imagebatch-gateway --output=jsonpath={.spec.replicas}) ]]; do sleep 0.3; done'
 """
 
 

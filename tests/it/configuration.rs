@@ -10,5 +10,8 @@ fn the_reference_has_every_flag() {
     let printed = Command::new(script).arg(folder).output().expect("Python is there");
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     let current = String::from_utf8(printed.stdout).expect("text");
-    assert!(current == include_str!("../../docs/configuration.md"), "docs/configuration.md is not current: make configuration");
+    assert!(
+        current == include_str!("../../docs/configuration.md"),
+        "docs/configuration.md is not current: make configuration"
+    );
 }
