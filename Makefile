@@ -33,7 +33,7 @@ test-egress: ## Run the tests of the egress guard; they need no server but their
 	cargo test --test egress
 
 .PHONY: test-e2e
-test-e2e: ## Run the end-to-end tests on a real cluster.
+test-e2e: ## Run the end-to-end tests on a real cluster, and the commands of all documents.
 	tests/run e2e
 
 .PHONY: test-browser
@@ -56,7 +56,7 @@ lint: ## Check format, clippy, rustdoc, scripts, the web page, and that what doc
 	tests/run lint
 
 .PHONY: docs
-docs: ## Check that what the documents name exists: links, files, targets, values, flags, paths.
+docs: ## Check that what the documents name exists: links, files, targets, values, flags, paths, marks of commands.
 	tests/docs/check
 
 .PHONY: chart
@@ -133,6 +133,12 @@ crds: ## Generate the CustomResourceDefinition into crds/ and the chart, and its
 	cp $(CRD) charts/imagebatch/files/crd.yaml
 	tests/docs/reference > docs/imagebatch.md.new
 	mv docs/imagebatch.md.new docs/imagebatch.md
+
+.PHONY: configuration
+configuration: ## Generate the reference of the executables' flags and variables into docs/.
+	cargo build --quiet --bin gateway --bin controller --bin compressor
+	tests/docs/configuration "$${CARGO_TARGET_DIR:-target}/debug" > docs/configuration.md.new
+	mv docs/configuration.md.new docs/configuration.md
 
 .PHONY: openapi
 openapi: ## Generate the description of the HTTP API into docs/.

@@ -7,30 +7,13 @@ use serde_json::Value;
 
 use crate::cluster::{get, kubectl, names, origin, try_kubectl, wait_finished, wait_until};
 
-/// Room for one pod of a worker: it asks for 100m.
-const QUEUES: &str = r"
-apiVersion: kueue.x-k8s.io/v1beta2
-kind: ResourceFlavor
-metadata: {name: any-node}
----
-apiVersion: kueue.x-k8s.io/v1beta2
-kind: ClusterQueue
-metadata: {name: shops}
-spec:
-  namespaceSelector: {}
-  resourceGroups:
-  - coveredResources: [cpu, memory]
-    flavors:
-    - name: any-node
-      resources:
-      - {name: cpu, nominalQuota: 150m}
-      - {name: memory, nominalQuota: 1Gi}
----
-apiVersion: kueue.x-k8s.io/v1beta2
-kind: LocalQueue
-metadata: {name: shop}
-spec: {clusterQueue: shops}
-";
+/// It shows queues with room for one pod of a worker, which asks for 100m.
+const PAGE: &str = include_str!("../../docs/queueing.md");
+
+fn queues() -> &'static str {
+    let block = PAGE.split("```").find_map(|it| it.strip_prefix("yaml tested-by=tests/e2e/kueue.rs"));
+    block.expect("docs/queueing.md has the queues")
+}
 
 /// Kueue in the cluster, until it is dropped.
 struct Kueue;
@@ -40,7 +23,7 @@ impl Kueue {
         let installed = Self;
         run("up");
         // Its webhooks are reached a moment after it is ready.
-        wait_until("queues", || try_kubectl(&["apply", "-f", "-"], QUEUES).is_ok()).await;
+        wait_until("queues", || try_kubectl(&["apply", "-f", "-"], queues()).is_ok()).await;
         installed
     }
 }

@@ -5,6 +5,7 @@ mod harness;
 mod adversity;
 mod codes;
 mod compressor;
+mod configuration;
 mod controller;
 mod corpus;
 mod crd;
