@@ -5,6 +5,7 @@
     file=NAME           a walker saves the block under this name before it goes on
     values              YAML of the chart's values: a walker renders the chart with them
     fails               its last command is meant to fail
+    eventually          its last command is asked again until what is shown has come
 
 Renderers look at the first word alone.
 """
@@ -26,7 +27,7 @@ REASONS = {
     "long": "it takes many minutes, or measures this machine alone",
     "destructive": "it takes away what other tests need",
 }
-MARKS = ("untested", "tested-by", "file", "values", "fails")
+MARKS = ("untested", "tested-by", "file", "values", "fails", "eventually")
 
 
 class Block:

@@ -49,6 +49,10 @@ def upgrade(given, *arguments):
     """Gives the release these values and no others. Helm remembers too few revisions to go back to the first."""
     helm("upgrade", "imagebatch", str(CHART), "--values=-", *arguments, "--wait", "--timeout=180s", given=given)
     kubectl("rollout", "status", "deployment/imagebatch-gateway", "--timeout=120s")
+    # The logs of a pod that goes just then cannot be read.
+    gone = kubectl("get", "pods", "--output=jsonpath={range .items[?(@.metadata.deletionTimestamp)]}{.metadata.name} {end}").split()
+    if gone:
+        kubectl("wait", "--for=delete", "--timeout=120s", "pod", *gone)
 
 
 def caller():
