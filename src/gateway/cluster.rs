@@ -136,7 +136,7 @@ pub(crate) async fn delete(
     }
 }
 
-/// Returns whether a ResourceQuota of the namespace allows no further object; only the message says so.
+/// Returns whether a quota of the namespace allows no further object; only the message says so.
 fn is_over_quota(status: &Status) -> bool {
     status.code == 403 && status.message.contains("exceeded quota")
 }

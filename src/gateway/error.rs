@@ -72,7 +72,7 @@ pub enum Code {
     TooManyRequests,
     /// The namespace has as many rows in flight as it may have.
     TooManyRowsInFlight,
-    /// The namespace has as many ImageBatches as its ResourceQuota allows.
+    /// The namespace has as many ImageBatches as its quota allows.
     TooManyBatches,
     /// As many requests as can be worked on are under way.
     Overloaded,

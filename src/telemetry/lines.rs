@@ -20,7 +20,7 @@ use super::fields::Fields;
 use super::{json, logs, trace};
 
 /// How often what OpenTelemetry says of a collector that is away is written: it says so at each try.
-const COMPLAINTS: Duration = Duration::from_mins(1);
+const COMPLAINTS: Duration = Duration::from_secs(60);
 
 /// Gives lines their fields and hands them on.
 pub(super) struct Lines {

@@ -47,7 +47,7 @@ fn key(line: &Value, time: &str, message: &str) -> (String, String) {
     let time = text(time);
     let seconds = time.trim_end_matches('Z');
     let (seconds, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
-    (format!("{seconds}.{:0<6.6}", fraction), text(message))
+    (format!("{seconds}.{fraction:0<6.6}"), text(message))
 }
 
 /// Returns the pods that speak of a batch: all of gateway and controller, and those that worked on it.
@@ -91,6 +91,5 @@ async fn a_request_is_found_after_its_pods_are_gone() {
         let found = store.said(role, &request).await;
         let missing: Vec<_> = written.difference(&found).collect();
         assert!(missing.is_empty(), "{} of {} lines of the {role}: {missing:?}", missing.len(), written.len());
-        println!("{role}: {} lines", found.len());
     }
 }

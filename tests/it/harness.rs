@@ -241,7 +241,7 @@ impl Harness {
         self.wait(name, "Finished", |batch| batch.status.as_ref().is_some_and(ImageBatchStatus::is_finished)).await
     }
 
-    /// Lets a ResourceQuota of that name allow none of an API resource in the namespace.
+    /// Lets a quota of that name allow none of an API resource in the namespace.
     pub(crate) async fn forbid(&self, name: &str, resource: &str) -> Api<ResourceQuota> {
         let quotas = Api::<ResourceQuota>::namespaced(self.client.clone(), &self.namespace);
         let none = json!({ format!("count/{resource}"): "0" });

@@ -1,4 +1,4 @@
-//! ImageBatches that the cluster itself does not admit: a full ResourceQuota, a policy.
+//! ImageBatches that the cluster itself does not admit: a full quota, a policy.
 
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use kube::Api;

@@ -1,6 +1,7 @@
 //! Traces: one of them goes from the upload to each image, through all roles.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ fn tree(trace: &[(String, Span)], parent: &str, indent: &str) -> String {
         };
         let said: String = ["url", "outcome", "reason", "bytes_in", "bytes_out"].map(said).concat();
         let (at, long) = (milliseconds(begin, from), milliseconds(from, to));
-        text += &format!("{at:8.1} {long:8.1}  {indent}{}  {service}{said}\n", span.name);
+        writeln!(text, "{at:8.1} {long:8.1}  {indent}{}  {service}{said}", span.name).expect("a String grows");
         text += &tree(trace, &hex::encode(&span.span_id), &format!("{indent}  "));
     }
     text
