@@ -22,7 +22,6 @@ FAULTY = Path("tests/docs/faulty.md")
 SHELL = ("sh", "console", "bash")
 REASONS = {
     "docker": "the machines of the tests have no Docker",
-    "registry": "there is no registry to push to or pull from",
     "forge": "the project is not on a public forge yet",
     "long": "it takes many minutes, or measures this machine alone",
     "destructive": "it takes away what other tests need",

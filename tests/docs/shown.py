@@ -28,7 +28,15 @@ def named(shown, came):
 
 
 def missing(shown, came):
-    """The first line of the page that did not come, or None. JSON may be broken into lines as the page likes."""
+    r"""The first line of the page that did not come, or None. JSON may be broken into lines as the page likes.
+
+    >>> missing(["NAME   AGE", "a      5s", "..."], "NAME  AGE\na     7m3s\n")
+    >>> missing(["first", "second"], "second\nfirst\n")
+    'second'
+    >>> missing(['{"a":1,', ' "b":...}'], '{"a":1,"b":[2]}')
+    >>> missing(['{"a":1,...}'], '{"a":2,"b":1}')
+    '{"a":1,...}'
+    """
     lines = came.splitlines()
     if shown and shown[0].startswith("{"):
         return None if pattern(flat(shown), r"\s*").search(flat(lines)) else "\n".join(shown)
