@@ -16,6 +16,10 @@ use tracing::{Level, Metadata};
 use super::fields::Fields;
 use super::otlp::{self, END, SCOPE, Signal};
 
+/// The thread on which the HTTP client of the exporter works. The library lets nothing be made of what its own threads
+/// say, but does not know of this one.
+const SENDER: &str = "reqwest-internal-sync-runtime";
+
 static PROVIDER: OnceLock<SdkLoggerProvider> = OnceLock::new();
 
 /// Returns what sends lines to a collector, or `None` where nobody asks for it.
@@ -34,6 +38,10 @@ pub(super) fn logger(role: &str) -> anyhow::Result<Option<SdkLogger>> {
 
 /// Queues a line. The trace and span that it belongs to are those of this thread at the moment.
 pub(super) fn emit(logger: &SdkLogger, now: SystemTime, metadata: &Metadata<'_>, fields: Fields) {
+    // What the sending itself says would beget the next sending, for ever.
+    if std::thread::current().name() == Some(SENDER) {
+        return;
+    }
     let mut record = logger.create_log_record();
     record.set_timestamp(now);
     let severity = severity(*metadata.level());
@@ -48,7 +56,6 @@ pub(super) fn emit(logger: &SdkLogger, now: SystemTime, metadata: &Metadata<'_>,
             _ => record.add_attribute(name, any(value)),
         }
     }
-    // Nothing is made of what the sending itself says: a record would beget the next one.
     logger.emit(record);
 }
 

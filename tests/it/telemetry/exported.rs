@@ -180,3 +180,50 @@ async fn a_collector_that_is_away_is_complained_of_once() {
     assert_eq!(complaints.len(), 1, "{complaints:#?}");
     std::fs::remove_file(&log).expect("it can be removed");
 }
+
+#[tokio::test]
+async fn what_the_sending_says_is_not_sent() {
+    let harness = Harness::start().await;
+    let collector = Collector::start().await;
+    let log = log_file(&harness, "gateway");
+    let settings = [(ENDPOINT, &*collector.url), ("IMAGEBATCH_LOG", "trace"), ("OTEL_BLRP_SCHEDULE_DELAY", "50")];
+    let mut gateway = Gateway::start_with(&harness, &settings, append(&log)).await;
+    let address = collector.url.trim_start_matches("http://");
+    let said = || std::fs::read_to_string(&log).expect("a log").lines().filter(|it| it.contains(address)).count();
+    until("the client says where it sends to, again and again", async || {
+        reqwest::get(format!("{}/livez", gateway.ops_url)).await.expect("the gateway answers");
+        (said() > 10).then_some(())
+    })
+    .await;
+    gateway.process.send(Signal::TERM);
+    assert!(gateway.process.ended().await.success());
+    let got = collector.got();
+    let (about, others): (Vec<_>, Vec<_>) = got.records.iter().partition(|it| format!("{it:?}").contains(address));
+    assert!(about.is_empty() && !others.is_empty(), "{} of {}: {:#?}", about.len(), got.records.len(), about.first());
+    std::fs::remove_file(&log).expect("it can be removed");
+}
+
+#[tokio::test]
+async fn a_collector_that_hangs_costs_records_and_no_line() {
+    let mut harness = Harness::start().await;
+    // It takes connections and never answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let log = log_file(&harness, "compressor");
+    harness.pod_log = Some(log.clone());
+    harness.pod_variables = [
+        (ENDPOINT, &*url),
+        ("IMAGEBATCH_LOG", "imagebatch=debug,info"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "1"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec();
+    Batch::of_products(&harness, &[&["mountain-thumb.jpg"]]).succeed(&["run"]).await;
+    let text = std::fs::read_to_string(&log).expect("a log");
+    for message in ["ingested", "compressing", "image done", "reported", "failed to send the last lines"] {
+        assert!(text.contains(&format!("\"message\":\"{message}\"")), "{message:?} is not in {text}");
+    }
+    assert_eq!(text.matches("due to queue full").count(), 1, "{text}");
+    std::fs::remove_file(&log).expect("it can be removed");
+}
