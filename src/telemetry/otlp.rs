@@ -61,8 +61,11 @@ pub(super) fn resource(role: &str) -> Resource {
     if variable("OTEL_SERVICE_NAME").is_none() {
         resource = resource.with_service_name(format!("imagebatch-{role}"));
     }
-    // In a cluster this is the pod's name.
     if let Some(host) = variable("HOSTNAME") {
+        // In a cluster this is the pod's name.
+        if variable("KUBERNETES_SERVICE_HOST").is_some() {
+            resource = resource.with_attribute(KeyValue::new("k8s.pod.name", host.clone()));
+        }
         resource = resource.with_attribute(KeyValue::new("service.instance.id", host));
     }
     resource.build()

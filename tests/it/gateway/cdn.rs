@@ -30,7 +30,7 @@ type Asked = Arc<Mutex<HashMap<String, usize>>>;
 /// Returns the example below that heading, complete, with words of it replaced by those of the test.
 fn example(heading: &str, replaced: &[(&str, &str)], folder: &str, address: &str) -> String {
     let (_, section) = PAGE.split_once(&format!("## {heading}\n")).expect("the heading");
-    let (_, block) = section.split_once("```nginx\n").expect("the example");
+    let (_, block) = section.split_once("```nginx tested-by=tests/it/gateway/cdn.rs\n").expect("the example");
     let (block, _) = block.split_once("```").expect("its end");
     let cache = format!("{folder}/images");
     let listen = format!("listen {address};");
