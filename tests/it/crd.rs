@@ -113,7 +113,8 @@ async fn defaults_are_filled_in_and_the_source_is_immutable() {
 /// Returns the ImageBatches that a document shows as YAML.
 fn shown(document: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(document).expect("a document");
-    let blocks = text.split("```yaml\n").skip(1).filter_map(|block| block.split("```").next());
+    // Behind the language a fence may have marks.
+    let blocks = text.split("```yaml").skip(1).filter_map(|block| block.split_once('\n')?.1.split("```").next());
     let shown = blocks.filter(|it| it.contains("kind: ImageBatch"));
     shown
         .map(|it| serde_saphyr::from_str(it).unwrap_or_else(|error| panic!("{}: {error}", document.display())))
