@@ -5,7 +5,7 @@
 //! step that was done and is reported as failed. `IMAGEBATCH_FAILPOINTS` says what happens where:
 //!
 //! ```text
-//! image.put.before=kill*1;mongodb.command.after=5%error;s3.request.before=5%timeout+2%error
+//! image.put.before=kill*1;mongodb.command.after=5%error;storage.request.before=5%timeout+2%error
 //! ```
 //!
 //! Actions are `error`, `timeout` and `kill` (the process aborts, without any farewell); `P%` is the
@@ -69,7 +69,7 @@ pub const NAMES: &[&str] = &[
     "records.delete",
     "batch.cleanup",
     // Below the clients' own retries.
-    "s3.request",
+    "storage.request",
     "mongodb.command",
 ];
 
@@ -196,7 +196,7 @@ mod active {
 
         #[test]
         fn rules_have_a_chance_and_a_number() {
-            let rules = parse("image.put.before=kill*2; s3.request.after=5%error+0.5%timeout;").expect("rules");
+            let rules = parse("image.put.before=kill*2; storage.request.after=5%error+0.5%timeout;").expect("rules");
             let read: Vec<_> = rules
                 .iter()
                 .map(|it| (it.point.as_str(), it.percent, it.action, it.left.load(Ordering::Relaxed)))
@@ -205,8 +205,8 @@ mod active {
                 read,
                 [
                     ("image.put.before", 100.0, Action::Kill, 2),
-                    ("s3.request.after", 5.0, Action::Fail(Kind::Error), u32::MAX),
-                    ("s3.request.after", 0.5, Action::Fail(Kind::Timeout), u32::MAX),
+                    ("storage.request.after", 5.0, Action::Fail(Kind::Error), u32::MAX),
+                    ("storage.request.after", 0.5, Action::Fail(Kind::Timeout), u32::MAX),
                 ]
             );
             for text in ["image.put=kill", "nowhere.before=kill", "image.put.before", "image.put.before=explode"] {

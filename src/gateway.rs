@@ -157,9 +157,12 @@ impl GatewayArgs {
             ensure!(self.s3_public_endpoint.is_none(), "--s3-public-endpoint is for --image-delivery=redirect alone");
             return Ok(Delivery::Stream);
         }
-        let endpoint = self.s3_public_endpoint.as_ref().unwrap_or(&self.storage.s3_endpoint);
         let valid = Duration::from_secs(self.presigned_url_seconds.into());
-        Ok(Delivery::Redirect(Presigner::new(&self.storage, endpoint, valid)?))
+        let presigner = Presigner::new(&self.storage, self.s3_public_endpoint.as_ref(), valid)?;
+        if self.auth.private_images {
+            presigner.check_private()?;
+        }
+        Ok(Delivery::Redirect(presigner))
     }
 }
 

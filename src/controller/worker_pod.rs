@@ -100,8 +100,14 @@ pub enum WorkerPodError {
 }
 
 /// Variables of the pod's Secret that say where it may go and what it may open.
-const RESERVED_VARIABLES: [&str; 4] =
-    ["IMAGEBATCH_EGRESS_", "IMAGEBATCH_MONGODB_", "IMAGEBATCH_S3_", "IMAGEBATCH_STORAGE_"];
+const RESERVED_VARIABLES: [&str; 6] = [
+    "IMAGEBATCH_AZURE_",
+    "IMAGEBATCH_EGRESS_",
+    "IMAGEBATCH_GCS_",
+    "IMAGEBATCH_MONGODB_",
+    "IMAGEBATCH_S3_",
+    "IMAGEBATCH_STORAGE_",
+];
 /// Labels of the operator, of Jobs and of Kueue.
 const RESERVED_LABELS: [&str; 3] = ["imagebatch.io/", "batch.kubernetes.io/", "kueue.x-k8s.io/"];
 /// Older forms of fields of the security context, which admission still reads.

@@ -3,34 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::signer::{Method, SignedUrlOptions, Signer};
-use secrecy::ExposeSecret;
 use url::Url;
 
-use super::{StorageArgs, StorageError, request};
+use super::args::Provider;
+use super::client;
+use super::error::request;
+use super::{StorageArgs, StorageError};
 
-/// Signs URLs of one bucket. It sends nothing: a URL of an object that does not exist can be signed too.
+/// How long a service that signs is asked, where the key is not here.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Signs URLs of one bucket. With a key it sends nothing: a URL of an object that does not exist can be signed too.
 #[derive(Debug, Clone)]
 pub struct Presigner {
-    store: Arc<AmazonS3>,
+    signer: Arc<dyn Signer>,
     valid: Duration,
+    provider: Provider,
 }
 
 impl Presigner {
-    /// Returns what signs URLs at an endpoint that clients can reach, valid for that long.
-    pub fn new(args: &StorageArgs, endpoint: &Url, valid: Duration) -> Result<Self, StorageError> {
-        let store = AmazonS3Builder::new()
-            .with_endpoint(endpoint.as_str().trim_end_matches('/'))
-            .with_allow_http(endpoint.scheme() == "http")
-            .with_region(&args.s3_region)
-            .with_bucket_name(&args.storage_bucket)
-            .with_access_key_id(&args.s3_access_key_id)
-            .with_secret_access_key(args.s3_secret_access_key.expose_secret())
-            .build()
-            .map_err(StorageError::Configure)?;
-        Ok(Self { store: Arc::new(store), valid })
+    /// Returns what signs URLs that are valid for that long; with S3 at an endpoint that clients can reach, by default
+    /// that of storage.
+    pub fn new(args: &StorageArgs, public_endpoint: Option<&Url>, valid: Duration) -> Result<Self, StorageError> {
+        let signer = client::signer(args, public_endpoint, PATIENCE)?;
+        Ok(Self { signer, valid, provider: args.storage_provider })
     }
 
     /// Returns how long a URL is valid.
@@ -39,12 +37,28 @@ impl Presigner {
         self.valid
     }
 
+    /// Refuses private images where a URL cannot say that they are.
+    pub fn check_private(&self) -> Result<(), StorageError> {
+        match self.provider {
+            Provider::S3 | Provider::Gcs => Ok(()),
+            Provider::Azure => Err(StorageError::Unsupported(
+                "--private-images with --image-delivery=redirect is not possible with Azure: its URLs would let caches \
+                 keep the images; use --image-delivery=stream",
+            )),
+        }
+    }
+
     /// Returns the URL under which an object can be read by this method. Storage says `cache_control` then, in place
     /// of what was stored with the object.
     pub async fn url(&self, method: Method, key: &str, cache_control: Option<&str>) -> Result<Url, StorageError> {
-        let query = cache_control.map(|it| ("response-cache-control", it));
-        let options = SignedUrlOptions::new().with_query(query);
-        let url = self.store.signed_url_opts(method, &Path::from(key), self.valid, &options).await;
+        let path = Path::from(key);
+        let url = match cache_control {
+            Some(value) => {
+                let options = SignedUrlOptions::new().with_query([("response-cache-control", value)]);
+                self.signer.signed_url_opts(method, &path, self.valid, &options).await
+            }
+            None => self.signer.signed_url(method, &path, self.valid).await,
+        };
         url.map_err(|source| request("sign the URL of", key, source))
     }
 }

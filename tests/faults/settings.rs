@@ -11,7 +11,7 @@ const SECRETS: [&str; 2] = ["imagebatch-worker", "imagebatch-connection"];
 const WEBHOOK: &str = "imagebatch-webhook";
 
 /// Of each client's calls, 5 % fail, 5 % time out, and 5 % are done and fail.
-const FAULTS: &str = "s3.request.before=5%error+5%timeout;s3.request.after=5%error;\
+const FAULTS: &str = "storage.request.before=5%error+5%timeout;storage.request.after=5%error;\
     mongodb.command.before=5%error+5%timeout;mongodb.command.after=5%error";
 
 pub(crate) struct Settings {

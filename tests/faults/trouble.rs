@@ -182,8 +182,8 @@ impl<'a> Trouble<'a> {
             logs.lines().filter(|it| it.contains("\"injected\"") && it.contains(&point)).count()
         };
         json!({
-            "s3Before": count("s3.request.before"),
-            "s3Done": count("s3.request.after"),
+            "s3Before": count("storage.request.before"),
+            "s3Done": count("storage.request.after"),
             "mongodbBefore": count("mongodb.command.before"),
             "mongodbDone": count("mongodb.command.after"),
         })

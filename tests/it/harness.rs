@@ -1,7 +1,9 @@
 //! What every test stands on: the servers of `tests/cluster/services`, and in them a namespace, a
 //! database and a storage prefix of the test's own, so that tests run side by side.
 
+pub(crate) mod azure;
 pub(crate) mod bombs;
+pub(crate) mod google;
 pub(crate) mod origin;
 pub(crate) mod pods;
 pub(crate) mod process;
@@ -24,6 +26,7 @@ use imagebatch::gateway::{
 };
 use imagebatch::manifest::source::Limits;
 use imagebatch::records::{Records, RecordsArgs};
+use imagebatch::storage::args::{Provider, S3Args};
 use imagebatch::storage::{Storage, StorageArgs};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
@@ -32,13 +35,14 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Client, ResourceExt};
 use object_store::ObjectStore;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 use origin::Origin;
 use serde_json::json;
 
 /// No wait of a test is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+const PROVIDER: &str = "IMAGEBATCH_STORAGE_PROVIDER";
 /// What only the compressor is told.
 const EGRESS: &[&str] = &["IMAGEBATCH_EGRESS_ALLOW_CIDRS", "IMAGEBATCH_EGRESS_ALLOW_PORTS"];
 
@@ -73,6 +77,11 @@ struct Controller {
 impl Harness {
     /// Connects to the servers and makes a namespace.
     pub(crate) async fn start() -> Self {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// Does so with further variables. If they choose another provider of storage, those of S3 are not handed on.
+    pub(crate) async fn start_with(variables: Vec<(&str, String)>) -> Self {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let namespace = format!("it-{id}");
         let database = format!("it_{id}");
@@ -97,13 +106,19 @@ impl Harness {
         environment.insert("IMAGEBATCH_EGRESS_ALLOW_CIDRS".to_owned(), "127.0.0.0/8".to_owned());
         environment.insert("IMAGEBATCH_EGRESS_ALLOW_PORTS".to_owned(), "1024-65535".to_owned());
 
+        environment.extend(variables.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        if environment.contains_key(PROVIDER) {
+            environment.retain(|name, _| !name.starts_with("IMAGEBATCH_S3_"));
+        }
+
         // Both are installed once in the process; a second test finds them there.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(std::env::var("TEST_LOG").unwrap_or_else(|_| "imagebatch=info,warn".to_owned()))
             .with_test_writer()
             .try_init();
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let stores = Stores::parse_from(flags(&environment, EGRESS));
+        let mut stores = Stores::parse_from(flags(&environment, EGRESS));
+        without_other_providers(&mut stores.storage);
         let client = Client::try_default().await.expect("KUBECONFIG points at the tests' API server");
         ensure_crd(&client).await;
         let object = Namespace {
@@ -269,14 +284,11 @@ impl Harness {
     /// Returns the keys of all objects of the test, without its prefix.
     pub(crate) async fn objects(&self) -> Vec<String> {
         let value = |name: &str| self.environment[name].as_str();
-        let store = AmazonS3Builder::new()
-            .with_endpoint(value("IMAGEBATCH_S3_ENDPOINT"))
-            .with_bucket_name(value("IMAGEBATCH_STORAGE_BUCKET"))
-            .with_access_key_id(value("IMAGEBATCH_S3_ACCESS_KEY_ID"))
-            .with_secret_access_key(value("IMAGEBATCH_S3_SECRET_ACCESS_KEY"))
-            .with_allow_http(true)
-            .build()
-            .expect("storage arguments");
+        let store: Box<dyn ObjectStore> = match self.environment.get(PROVIDER).map(String::as_str) {
+            Some("azure") => Box::new(azure::client(value("IMAGEBATCH_STORAGE_BUCKET"))),
+            // Google's is S3's in truth.
+            _ => Box::new(s3_client(value("IMAGEBATCH_STORAGE_BUCKET"))),
+        };
         let prefix = value("IMAGEBATCH_STORAGE_PREFIX");
         let listed: Vec<_> = store.list(Some(&prefix.into())).try_collect().await.expect("storage answers");
         let mut keys: Vec<String> = listed
@@ -288,11 +300,31 @@ impl Harness {
     }
 }
 
+fn s3_client(bucket: &str) -> AmazonS3 {
+    let value = |name: &str| std::env::var(name).expect("tests/run it sets it");
+    AmazonS3Builder::new()
+        .with_endpoint(value("IMAGEBATCH_S3_ENDPOINT"))
+        .with_bucket_name(bucket)
+        .with_access_key_id(value("IMAGEBATCH_S3_ACCESS_KEY_ID"))
+        .with_secret_access_key(value("IMAGEBATCH_S3_SECRET_ACCESS_KEY"))
+        .with_allow_http(true)
+        .build()
+        .expect("storage arguments")
+}
+
+/// Takes away what the variables of this process say of S3, where storage is another.
+fn without_other_providers(args: &mut StorageArgs) {
+    if args.storage_provider != Provider::S3 {
+        args.s3 = S3Args::default();
+    }
+}
+
 async fn controller_context(client: Client, namespace: &str, environment: &BTreeMap<String, String>) -> Context {
     let mut arguments = flags(environment, &[]);
     arguments.extend(["--namespaces".to_owned(), namespace.to_owned()]);
     arguments.extend(["--worker-image".to_owned(), "imagebatch:test".to_owned()]);
-    let args = Controller::parse_from(arguments).args;
+    let mut args = Controller::parse_from(arguments).args;
+    without_other_providers(&mut args.storage);
     Context::new(client, &args).await.expect("controller arguments")
 }
 

@@ -21,6 +21,7 @@ mod page;
 mod path;
 mod plugin;
 mod pods;
+mod providers;
 mod queue;
 mod repeat;
 mod retry;

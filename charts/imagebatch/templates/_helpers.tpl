@@ -183,28 +183,69 @@ all templates of one run share. Loopback is for port-forwards. The authority's k
 {{- end }}
 {{- end -}}
 
-{{/*
-What gateway, controller and Jobs need to know of their surroundings: environment variables, as the data of
-a Secret. The names of the embedded servers are full ones, since Jobs run in other namespaces.
-*/}}
-{{- define "imagebatch.connection" -}}
+{{/* Where objects are stored and how they are reached, as a part of the connection. */}}
+{{- define "imagebatch.storage" -}}
+{{- $provider := .Values.storage.provider -}}
+{{- if and (ne $provider "s3") .Values.s3.embedded.enabled }}{{- fail (printf "storage.provider is %s: set s3.embedded.enabled=false too" $provider) }}{{- end -}}
+{{- with .Values.azure }}{{- if and .accessKey .sasToken }}{{- fail "azure.accessKey and azure.sasToken exclude each other" }}{{- end }}{{- end -}}
+{{- if ne $provider "s3" -}}
+IMAGEBATCH_STORAGE_PROVIDER: {{ $provider }}
+{{ end -}}
+{{- if eq $provider "gcs" -}}
+{{- with .Values.gcs -}}
+IMAGEBATCH_STORAGE_BUCKET: {{ required "gcs.bucket is needed with storage.provider=gcs" .bucket | quote }}
+IMAGEBATCH_STORAGE_PREFIX: {{ .prefix | quote }}
+{{- with .endpoint }}
+IMAGEBATCH_GCS_ENDPOINT: {{ . | quote }}
+{{- end }}
+{{- with .serviceAccountKey }}
+IMAGEBATCH_GCS_SERVICE_ACCOUNT_KEY: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- else if eq $provider "azure" -}}
+{{- with .Values.azure -}}
+IMAGEBATCH_STORAGE_BUCKET: {{ required "azure.container is needed with storage.provider=azure" .container | quote }}
+IMAGEBATCH_STORAGE_PREFIX: {{ .prefix | quote }}
+IMAGEBATCH_AZURE_ACCOUNT: {{ required "azure.account is needed with storage.provider=azure" .account | quote }}
+{{- with .endpoint }}
+IMAGEBATCH_AZURE_ENDPOINT: {{ . | quote }}
+{{- end }}
+{{- with .accessKey }}
+IMAGEBATCH_AZURE_ACCESS_KEY: {{ . | quote }}
+{{- end }}
+{{- with .sasToken }}
+IMAGEBATCH_AZURE_SAS_TOKEN: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- else -}}
 {{- $s3 := .Values.s3 -}}
 IMAGEBATCH_STORAGE_BUCKET: {{ $s3.bucket | quote }}
 IMAGEBATCH_STORAGE_PREFIX: {{ $s3.prefix | quote }}
 IMAGEBATCH_S3_REGION: {{ $s3.region | quote }}
 {{- if $s3.embedded.enabled }}
-{{- if or $s3.endpoint $s3.accessKeyId $s3.secretAccessKey }}{{- fail "s3.endpoint, s3.accessKeyId or s3.secretAccessKey is set: set s3.embedded.enabled=false too" -}}{{- end }}
+{{- if or $s3.endpoint $s3.accessKeyId $s3.secretAccessKey }}{{- fail "s3.endpoint, s3.accessKeyId or s3.secretAccessKey is set: set s3.embedded.enabled=false too" }}{{- end }}
 IMAGEBATCH_S3_ENDPOINT: {{ printf "%s://%s-s3.%s.svc.cluster.local:8333" (ternary "https" "http" .Values.storeTls.enabled) (include "imagebatch.fullname" .) .Release.Namespace | quote }}
 IMAGEBATCH_S3_ACCESS_KEY_ID: {{ include "imagebatch.s3AccessKeyId" . | quote }}
 IMAGEBATCH_S3_SECRET_ACCESS_KEY: {{ include "imagebatch.s3SecretAccessKey" . | quote }}
 {{- else }}
 IMAGEBATCH_S3_ENDPOINT: {{ required "s3.endpoint (or connection.existingSecret) is needed when s3.embedded.enabled=false" $s3.endpoint | quote }}
-IMAGEBATCH_S3_ACCESS_KEY_ID: {{ required "s3.accessKeyId (or connection.existingSecret) is needed when s3.embedded.enabled=false" $s3.accessKeyId | quote }}
-IMAGEBATCH_S3_SECRET_ACCESS_KEY: {{ required "s3.secretAccessKey (or connection.existingSecret) is needed when s3.embedded.enabled=false" $s3.secretAccessKey | quote }}
+{{- if or $s3.accessKeyId $s3.secretAccessKey }}
+IMAGEBATCH_S3_ACCESS_KEY_ID: {{ required "s3.accessKeyId is needed with s3.secretAccessKey" $s3.accessKeyId | quote }}
+IMAGEBATCH_S3_SECRET_ACCESS_KEY: {{ required "s3.secretAccessKey is needed with s3.accessKeyId" $s3.secretAccessKey | quote }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if include "imagebatch.authorities" . }}
-IMAGEBATCH_S3_CA_FILE: /etc/imagebatch/ca/ca.crt
+IMAGEBATCH_{{ upper $provider }}_CA_FILE: /etc/imagebatch/ca/ca.crt
 {{- end }}
+{{- end -}}
+
+{{/*
+What gateway, controller and Jobs need to know of their surroundings: environment variables, as the data of
+a Secret. The names of the embedded servers are full ones, since Jobs run in other namespaces.
+*/}}
+{{- define "imagebatch.connection" -}}
+{{- include "imagebatch.storage" . }}
 IMAGEBATCH_MONGODB_URI: {{ include "imagebatch.mongodbUri" . | quote }}
 IMAGEBATCH_MONGODB_DATABASE: {{ .Values.mongodb.database | quote }}
 IMAGEBATCH_PUBLIC_BASE_URL: {{ .Values.publicBaseUrl | quote }}

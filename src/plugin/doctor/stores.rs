@@ -16,7 +16,7 @@ use crate::plugin::gateway::forward::Forward;
 /// Longest time for /readyz, whose own checks take two seconds each.
 const ANSWER: Duration = Duration::from_secs(30);
 const STORES: [(&str, &str); 2] =
-    [("storage", "IMAGEBATCH_S3_ENDPOINT, bucket and keys"), ("mongodb", "IMAGEBATCH_MONGODB_URI")];
+    [("storage", "IMAGEBATCH_STORAGE_PROVIDER, its endpoint, bucket and keys"), ("mongodb", "IMAGEBATCH_MONGODB_URI")];
 /// Pods of the cluster's DNS, in kube-system, under any implementation's usual label.
 const DNS: &str = "k8s-app=kube-dns";
 

@@ -101,11 +101,12 @@ async fn stores_that_fail_now_and_then_cost_no_image_and_no_process() {
     let seen = Seen::new("stores");
     let (calm, troubled) = (Batch::new(&harness, source.clone()), Batch::new(&harness, source));
     calm.succeed(&["run"]).await;
-    let each = ["s3.request", "mongodb.command"].map(|it| format!("{it}.before=5%error+5%timeout;{it}.after=5%error"));
+    let each =
+        ["storage.request", "mongodb.command"].map(|it| format!("{it}.before=5%error+5%timeout;{it}.after=5%error"));
     let variables = [(RULES.to_owned(), each.join(";")), (SEEN.to_owned(), seen.path().to_owned())];
     let ended = tokio::time::timeout(PATIENCE, troubled.start_with(&["run"], variables).wait()).await;
     assert!(ended.expect("the stages end").expect("they can be waited for").success());
-    for name in ["s3.request", "mongodb.command"] {
+    for name in ["storage.request", "mongodb.command"] {
         let (began, done) = (seen.count(&format!("{name}.before")), seen.count(&format!("{name}.after")));
         assert!(began > done, "none of {began} calls of {name} failed");
     }

@@ -19,7 +19,7 @@ const NOWHERE: &str = "127.0.0.1:1";
 
 fn without_storage(harness: &Harness) -> AppState {
     let mut args = harness.storage_args();
-    args.s3_endpoint = format!("http://{NOWHERE}").parse().expect("a URL");
+    args.s3.endpoint = Some(format!("http://{NOWHERE}").parse().expect("a URL"));
     let storage = Storage::with_retries(&args, Duration::ZERO).expect("storage arguments");
     AppState::new(harness.settings(), Auth::none(), storage, harness.records.clone(), harness.client.clone())
 }

@@ -53,7 +53,7 @@ async fn count(State(asked): State<Asked>, request: Request, next: Next) -> Resp
 /// Serves a bucket as one that nginx may read: the answers are storage's own.
 async fn bucket(harness: &Harness, asked: &Asked) -> (String, Running) {
     let args = harness.storage_args();
-    let presigner = Presigner::new(&args, &args.s3_endpoint, Duration::from_secs(60)).expect("storage arguments");
+    let presigner = Presigner::new(&args, None, Duration::from_secs(60)).expect("storage arguments");
     let answer = move |uri: Uri, method: Method| {
         let presigner = presigner.clone();
         async move {

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imagebatch::records::{Patience, Records, RecordsArgs};
-use imagebatch::storage::{Storage, StorageArgs, StorageError};
+use imagebatch::storage::{Storage, StorageError};
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::harness::{Harness, Running};
+use crate::harness::{Harness, PATIENCE, Running};
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -75,10 +75,11 @@ fn chain(error: &dyn Error) -> String {
 }
 
 fn storage(harness: &Harness, address: SocketAddr, authority: Option<&Path>) -> Result<Storage, StorageError> {
-    let s3_endpoint = format!("https://{address}").parse().expect("a URL");
-    let s3_ca_file = authority.map(Path::to_owned);
-    let args = StorageArgs { s3_endpoint, s3_ca_file, ..harness.storage_args() };
-    Storage::with_retries(&args, Duration::ZERO)
+    let mut args = harness.storage_args();
+    args.s3.endpoint = Some(format!("https://{address}").parse().expect("a URL"));
+    args.s3.ca_file = authority.map(Path::to_owned);
+    // As the workers have it; nobody waits that long for what cannot become right.
+    Storage::with_retries(&args, PATIENCE * 2)
 }
 
 async fn records(address: SocketAddr, authority: Option<&Path>) -> Records {
@@ -102,7 +103,9 @@ async fn stores_are_reached_by_their_own_authority_and_by_no_other() {
 
     // The public authorities do not know it either.
     for authority in [Some(other.as_path()), None] {
-        let error = storage(&harness, s3, authority).expect("arguments").check().await.expect_err("not its authority");
+        let storage = storage(&harness, s3, authority).expect("arguments");
+        let answer = tokio::time::timeout(PATIENCE, storage.check()).await.expect("it is not tried again");
+        let error = answer.expect_err("not its authority");
         let said = chain(&error);
         assert!(said.contains("failed to read object") && said.contains("certificate"), "{said}");
         let error = records(mongodb, authority).await.check().await.expect_err("not its authority");
@@ -111,7 +114,8 @@ async fn stores_are_reached_by_their_own_authority_and_by_no_other() {
     }
 
     // Without TLS nobody is talked to.
-    let args = StorageArgs { s3_endpoint: format!("http://{s3}").parse().expect("a URL"), ..harness.storage_args() };
+    let mut args = harness.storage_args();
+    args.s3.endpoint = Some(format!("http://{s3}").parse().expect("a URL"));
     Storage::with_retries(&args, Duration::ZERO).expect("arguments").check().await.expect_err("it wants TLS");
 }
 

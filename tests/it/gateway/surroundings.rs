@@ -10,6 +10,7 @@ use imagebatch::gateway::auth::Auth;
 use imagebatch::gateway::state::{AppState, Settings};
 use imagebatch::manifest::source::Limits;
 use imagebatch::storage::StorageArgs;
+use imagebatch::storage::args::{AzureArgs, GcsArgs, Provider, S3Args};
 use kube::api::ListParams;
 use mongodb::bson::{Document, doc};
 use object_store::aws::{AwsAuthorizer, AwsCredential};
@@ -45,13 +46,18 @@ impl Harness {
         let value = |name: &str| self.environment()[name].clone();
         let url = |name: &str| value(name).parse().expect("a URL");
         StorageArgs {
+            storage_provider: Provider::S3,
             storage_bucket: value("IMAGEBATCH_STORAGE_BUCKET"),
             storage_prefix: value("IMAGEBATCH_STORAGE_PREFIX"),
-            s3_endpoint: url("IMAGEBATCH_S3_ENDPOINT"),
-            s3_region: "us-east-1".to_owned(),
-            s3_access_key_id: value("IMAGEBATCH_S3_ACCESS_KEY_ID"),
-            s3_secret_access_key: value("IMAGEBATCH_S3_SECRET_ACCESS_KEY").into(),
-            s3_ca_file: None,
+            s3: S3Args {
+                endpoint: Some(url("IMAGEBATCH_S3_ENDPOINT")),
+                region: "us-east-1".to_owned(),
+                access_key_id: Some(value("IMAGEBATCH_S3_ACCESS_KEY_ID")),
+                secret_access_key: Some(value("IMAGEBATCH_S3_SECRET_ACCESS_KEY").into()),
+                ca_file: None,
+            },
+            gcs: GcsArgs::default(),
+            azure: AzureArgs::default(),
             public_base_url: url("IMAGEBATCH_PUBLIC_BASE_URL"),
         }
     }

@@ -75,7 +75,7 @@ async fn private_images_come_from_storage_as_private_ones() {
     let world = World::start().await;
     let [_, _, tokens] = world.tokens().await;
     let args = world.harness.storage_args();
-    let presigner = Presigner::new(&args, &args.s3_endpoint, Duration::from_secs(600)).expect("storage arguments");
+    let presigner = Presigner::new(&args, None, Duration::from_secs(600)).expect("storage arguments");
     let settings = Settings { image_delivery: Delivery::Redirect(presigner), ..world.harness.settings() };
     let (gateway, _gateway) = world.private_gateway_with(settings).await;
     let url = format!("{gateway}{}", store(&world).await);
