@@ -35,7 +35,8 @@ pub(super) fn client(args: &StorageArgs, settings: Settings) -> Result<Microsoft
         (Some(key), None) => builder.with_access_key(key),
         (None, Some(token)) => builder.with_config(AzureConfigKey::SasKey, token.trim_start_matches('?')),
         (None, None) => IDENTITY.into_iter().fold(builder, |builder, (variable, key)| match std::env::var(variable) {
-            Ok(value) => builder.with_config(key, value),
+            // Of the host of the authority: the library puts a slash of its own behind it.
+            Ok(value) => builder.with_config(key, value.trim_end_matches('/')),
             Err(_) => builder,
         }),
         (Some(_), Some(_)) => {

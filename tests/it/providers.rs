@@ -120,6 +120,9 @@ async fn a_batch_goes_through(harness: &Harness) {
     assert_eq!(direct.headers()["content-type"], "image/jpeg");
     assert_eq!(direct.headers()["cache-control"], "public, max-age=31536000, immutable");
     assert_eq!(direct.bytes().await.expect("a body"), before);
+    let head = client.head(format!("{}/images/{key}", redirecting.url)).send().await.expect("the gateway answers");
+    let location_of_head = head.headers()["location"].to_str().expect("text");
+    assert_eq!(client.head(location_of_head).send().await.expect("storage answers").status(), 200);
     // A signature is for one object.
     let other = client.get(location.replace("wall-clock", "other")).send().await.expect("storage answers");
     assert!([401, 403].contains(&other.status().as_u16()), "{}", other.status());
@@ -162,10 +165,11 @@ async fn refused(harness: &Harness, variables: &[(&str, &str)], why: &str) {
 fn settings_without_effect_or_sense_are_refused_at_the_start() {
     let redirect = ("IMAGEBATCH_IMAGE_DELIVERY", "redirect");
     let azure = ("IMAGEBATCH_STORAGE_PROVIDER", "azure");
+    let gcs = ("IMAGEBATCH_STORAGE_PROVIDER", "gcs");
     let account = ("IMAGEBATCH_AZURE_ACCOUNT", "shop");
     let s3 = ("IMAGEBATCH_S3_ENDPOINT", "https://s3.example");
     let sas = ("IMAGEBATCH_AZURE_SAS_TOKEN", "sv=2022&sig=x");
-    let cases: [(&[(&str, &str)], &str); 9] = [
+    let cases: [(&[(&str, &str)], &str); 10] = [
         (&[], "object storage needs --s3-endpoint with --storage-provider=s3"),
         (&[s3, ("IMAGEBATCH_S3_ACCESS_KEY_ID", "shop")], "object storage needs --s3-secret-access-key"),
         (&[s3, account], "--azure-account has no effect with --storage-provider=s3"),
@@ -183,7 +187,11 @@ fn settings_without_effect_or_sense_are_refused_at_the_start() {
             ],
             "would let caches keep the images",
         ),
-        (&[("IMAGEBATCH_STORAGE_PROVIDER", "gcs"), (SERVICE_ACCOUNT, "{}")], "failed to set up object storage"),
+        (
+            &[gcs, redirect, ("IMAGEBATCH_AUTHENTICATION", "kubernetes"), ("IMAGEBATCH_PRIVATE_IMAGES", "true")],
+            "would let caches keep the images",
+        ),
+        (&[gcs, (SERVICE_ACCOUNT, "{}")], "failed to set up object storage"),
     ];
     for (variables, why) in cases {
         let ended = Command::new(env!("CARGO_BIN_EXE_gateway"))
