@@ -44,7 +44,7 @@ async fn in_azure() -> Variables {
 async fn a_batch_is_stored_in_google_cloud_storage() {
     let google = Google::start().await;
     let harness = Harness::start_with(in_google(&google)).await;
-    a_batch_goes_through(&harness).await;
+    Box::pin(a_batch_goes_through(&harness)).await;
     large_objects_are_streamed(&harness).await;
 
     refused(&harness, &[(SERVICE_ACCOUNT, &google::strange_account())], "401 Unauthorized").await;
@@ -60,7 +60,7 @@ async fn a_batch_is_stored_in_google_cloud_storage() {
 #[tokio::test]
 async fn a_batch_is_stored_in_azure_blob_storage() {
     let harness = Harness::start_with(in_azure().await).await;
-    a_batch_goes_through(&harness).await;
+    Box::pin(a_batch_goes_through(&harness)).await;
     large_objects_are_streamed(&harness).await;
     refused(&harness, &[(ACCESS_KEY, "bm90IHRoZSBrZXk=")], "403 Forbidden").await;
 }

@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -100,7 +100,7 @@ async fn answer(
         .into_iter()
         .filter_map(|name| Some((HeaderName::from_static(name), headers.get(name)?.clone())))
         .collect();
-    match headers.get("x-goog-if-generation-match").map(|it| it.as_bytes()) {
+    match headers.get("x-goog-if-generation-match").map(HeaderValue::as_bytes) {
         None => {}
         Some(b"0") => drop(passed.insert("if-none-match", "*".parse().expect("a value"))),
         Some(_) => return StatusCode::NOT_IMPLEMENTED.into_response(),
