@@ -14,7 +14,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     RUSTC_WRAPPER=/src/tests/image/rustc cargo build --locked --profile $PROFILE --bins \
     && cd "target/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")" \
     && install -D -t /out gateway controller compressor \
-    && strip --strip-debug --wildcard --strip-symbol='/*' /out/*
+    && strip --strip-debug --wildcard --strip-symbol='/*' --remove-section=.note.gnu.build-id /out/*
 
 # The C library, certificates and a user without rights; no shell.
 FROM gcr.io/distroless/cc-debian12:nonroot

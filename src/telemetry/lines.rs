@@ -25,9 +25,9 @@ const COMPLAINTS: Duration = Duration::from_secs(60);
 /// Gives lines their fields and hands them on.
 pub(super) struct Lines {
     /// Whether they are written to standard error, as JSON.
-    pub(super) json: bool,
+    json: bool,
     /// Sends them to a collector.
-    pub(super) logger: Option<SdkLogger>,
+    logger: Option<SdkLogger>,
     complained: Mutex<Option<Instant>>,
 }
 

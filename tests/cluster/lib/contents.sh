@@ -75,8 +75,9 @@ fill_imagebatch() {
     local binary library libraries
     for binary in "${binaries[@]}"; do
         install -D -m 755 "$built/$binary" "$1/usr/local/bin/$binary"
-        # A debug binary is four times as large with its line tables. The assembler notes where its sources lie.
-        strip --strip-debug --wildcard --strip-symbol='/*' "$1/usr/local/bin/$binary"
+        # A debug binary is four times as large with its line tables. The assembler notes where its sources lie, and the
+        # linker's build id is made of that too.
+        strip --strip-debug --wildcard --strip-symbol='/*' --remove-section=.note.gnu.build-id "$1/usr/local/bin/$binary"
     done
     libraries=$(for binary in "${binaries[@]}"; do ldd "$built/$binary"; done |
         awk '$2 == "=>" { print $3 } $1 ~ /^\// { print $1 }' | sort -u)
